@@ -1,0 +1,208 @@
+"""/api/accounts: contribute upstream accounts, and stay their owner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app, g
+from marshmallow import Schema, fields, validate
+from sqlalchemy import select
+
+from shared_accounts.accounts import contribution, probe, windows
+from shared_accounts.accounts.models import Account
+from shared_accounts.auth.guards import refuse_silenced, signed_in
+from shared_accounts.config import Settings
+from shared_accounts.crypto import Vault
+from shared_accounts.errors import Unprocessable
+from shared_accounts.extensions import db
+from shared_accounts.json_bodies import Door, Text
+from shared_accounts.outbound.addresses import Guard
+
+blp = Door("accounts", __name__, url_prefix="/api/accounts", description="Contributed upstream accounts")
+
+_MOST_TOKENS = 1_000_000_000_000
+_MOST_HOURS = 24 * 31
+_SHARING = validate.OneOf(["dedicated", "shared"])
+
+
+class ModelNames(fields.List):
+    """A list of model names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Text(max=200, min=1), validate=validate.Length(min=1, max=500), **options)
+
+
+class NewAccount(Schema):
+    """What a contributor sends."""
+
+    name = Text(max=100, min=1, required=True)
+    base_url = Text(max=500, min=1, required=True)
+    api_key = fields.String(required=True, load_only=True, validate=validate.Regexp(r"^[!-~]{1,4096}\Z"))
+    sharing = fields.String(required=True, validate=_SHARING)
+    models = ModelNames()
+    allowance_tokens = fields.Integer(strict=True, validate=validate.Range(1, _MOST_TOKENS))
+    window_hours = fields.Integer(strict=True, load_default=5, validate=validate.Range(1, _MOST_HOURS))
+    max_concurrency = fields.Integer(
+        strict=True, allow_none=True, load_default=None, validate=validate.Range(1, 10_000)
+    )
+
+
+class AccountChange(Schema):
+    """What an owner may change later."""
+
+    name = Text(max=100, min=1)
+    sharing = fields.String(validate=_SHARING)
+    models = ModelNames()
+    allowance_tokens = fields.Integer(strict=True, validate=validate.Range(1, _MOST_TOKENS))
+    window_hours = fields.Integer(strict=True, validate=validate.Range(1, _MOST_HOURS))
+    max_concurrency = fields.Integer(strict=True, allow_none=True, validate=validate.Range(1, 10_000))
+    paused = fields.Boolean(truthy={True}, falsy={False})
+
+
+class WindowSchema(Schema):
+    """How much of an account's current window is used, 0 to 1, and when it resets."""
+
+    model_group = fields.String()
+    used = fields.Float()
+    resets_at = fields.AwareDateTime()
+
+
+class AccountSchema(Schema):
+    """An account as its owner sees it; the credential is never shown."""
+
+    id = fields.Integer()
+    name = fields.String()
+    base_url = fields.String()
+    sharing = fields.String()
+    state = fields.String()
+    state_reason = fields.String(allow_none=True)
+    cooling_until = fields.AwareDateTime(allow_none=True)
+    models = fields.List(fields.String())
+    allowance_tokens = fields.Integer()
+    window_hours = fields.Integer()
+    max_concurrency = fields.Integer(allow_none=True)
+    windows = fields.List(fields.Nested(WindowSchema))
+    owner = fields.String()
+    created_at = fields.AwareDateTime()
+
+
+@blp.post("")
+@signed_in
+@blp.arguments(NewAccount)
+@blp.response(201, AccountSchema)
+@blp.refuses(400, 401, 403, 409, 422)
+def create(body: dict[str, Any]) -> dict[str, Any]:
+    """Contribute an account; it enters the pool once its upstream has accepted the credential.
+
+    Share only what your provider's terms allow you to share.
+    """
+    refuse_silenced()
+    settings = _settings()
+    target = _guard().parse(body["base_url"])
+    models = _proved(target, body["api_key"], body.get("models"))
+    offer = contribution.Offer(
+        name=body["name"],
+        base_url=body["base_url"].rstrip("/"),
+        target=target,
+        credential=body["api_key"],
+        sharing=body["sharing"],
+        models=models,
+        allowance_tokens=body.get("allowance_tokens", settings.reference_allowance_tokens),
+        window_hours=body["window_hours"],
+        max_concurrency=body["max_concurrency"],
+    )
+    account = contribution.contribute(g.person.id, offer, vault=_vault(), settings=settings)
+    db.session.commit()
+    return _shown([account])[0]
+
+
+@blp.get("")
+@signed_in
+@blp.response(200, AccountSchema(many=True))
+@blp.paginate(page_size=50, max_page_size=200)
+@blp.refuses(401, 403)
+def listing(pagination_parameters: Any) -> list[dict[str, Any]]:
+    """List the caller's accounts, newest first."""
+    mine = (Account.owner_id == g.person.id) & (Account.state != "withdrawn")
+    pagination_parameters.item_count = db.session.query(Account).filter(mine).count()
+    query = select(Account).where(mine).order_by(Account.id.desc())
+    page = query.offset(pagination_parameters.first_item).limit(pagination_parameters.page_size)
+    return _shown(list(db.session.scalars(page)))
+
+
+@blp.get("/<int:account_id>")
+@signed_in
+@blp.response(200, AccountSchema)
+@blp.refuses(401, 403, 404)
+def show(account_id: int) -> dict[str, Any]:
+    """Show one of the caller's accounts."""
+    return _shown([contribution.mine(g.person.id, account_id)])[0]
+
+
+@blp.patch("/<int:account_id>")
+@signed_in
+@blp.arguments(AccountChange)
+@blp.response(200, AccountSchema)
+@blp.refuses(400, 401, 403, 404, 422)
+def change(body: dict[str, Any], account_id: int) -> dict[str, Any]:
+    """Change an account; the quota it earns follows. `paused: false` brings it back into service."""
+    refuse_silenced()
+    _prove_again(contribution.mine(g.person.id, account_id), body)
+    account = contribution.mine(g.person.id, account_id)
+    contribution.change(account, body, _settings())
+    db.session.commit()
+    return _shown([account])[0]
+
+
+@blp.delete("/<int:account_id>")
+@signed_in
+@blp.response(204)
+@blp.refuses(401, 403, 404)
+def delete(account_id: int) -> None:
+    """Withdraw an account: its credential is erased and exactly the quota it was credited goes back."""
+    contribution.withdraw(contribution.mine(g.person.id, account_id))
+    db.session.commit()
+
+
+def _prove_again(account: Account, body: dict[str, Any]) -> None:
+    """Ask the upstream again when new models are claimed or a refused credential is said to work."""
+    claims_more = set(body.get("models", ())) - set(account.models)
+    comes_back = body.get("paused") is False and account.state in {"needs_sign_in", "broken"}
+    if not claims_more and not comes_back:
+        return
+    target = _guard().parse(account.base_url)
+    credential = _vault().unseal(account.sealed_credential or b"", purpose=f"account:{account.id}")
+    _proved(target, credential, body.get("models", account.models))
+
+
+def _proved(target: Any, credential: str, declared: list[str] | None) -> list[str]:
+    """Return the models the account may count for: those declared, if the upstream has them, else all it lists."""
+    db.session.rollback()  # no connection is held while the upstream takes its time
+    proof = probe.prove(current_app.extensions["wire"], target, credential, declared or [])
+    if declared and proof.models and set(declared) - set(proof.models):
+        raise Unprocessable("The upstream does not list every one of these models.", field="models")
+    return contribution.unique(declared or proof.models)
+
+
+def _shown(accounts: list[Account]) -> list[dict[str, Any]]:
+    used = windows.current(accounts, reference=_settings().reference_allowance_tokens)
+    names = [name for name in AccountSchema._declared_fields if name not in {"windows", "owner"}]  # noqa: SLF001
+    return [
+        {**{name: getattr(one, name) for name in names}, "owner": g.person.username, "windows": used[one.id]}
+        for one in accounts
+    ]
+
+
+def _settings() -> Settings:
+    found: Settings = current_app.extensions["settings"]
+    return found
+
+
+def _vault() -> Vault:
+    found: Vault = current_app.extensions["vault"]
+    return found
+
+
+def _guard() -> Guard:
+    found: Guard = current_app.extensions["guard"]
+    return found

@@ -1,0 +1,148 @@
+"""Contribute, change and withdraw accounts, and the quota that follows.
+
+Invariant: an owner's pools hold, for each of her shared accounts, exactly one credit per model group; what an
+account credited is what its withdrawal takes back, whatever happened in between. Toggling, editing or
+bringing an account again therefore mints nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from shared_accounts.accounts import standing
+from shared_accounts.accounts.models import OUT_OF_SERVICE, Account
+from shared_accounts.config import MICRO, Settings
+from shared_accounts.crypto import Vault
+from shared_accounts.errors import Conflict, NotFound, Unprocessable
+from shared_accounts.extensions import db
+from shared_accounts.outbound.addresses import Target
+from shared_accounts.quotas import ledger, pricing
+
+_UNMISTAKABLE = 24  # a key this long is unique in the world; a shorter one ("ollama") only at its host
+_MOST_MODELS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An account as its contributor describes it; the credential has been proved."""
+
+    name: str
+    base_url: str
+    target: Target
+    credential: str
+    sharing: str
+    models: list[str]
+    allowance_tokens: int
+    window_hours: int
+    max_concurrency: int | None
+
+
+def contribute(owner_id: int, offer: Offer, *, vault: Vault, settings: Settings) -> Account:
+    """Add an account and, if it is shared, raise its owner's pools; raises `Conflict` for a credential known here."""
+    account = Account(
+        owner_id=owner_id,
+        name=offer.name,
+        base_url=offer.base_url,
+        fingerprint=vault.fingerprint(_identity(offer)),
+        sharing=offer.sharing,
+        models=unique(offer.models),
+        allowance_tokens=offer.allowance_tokens,
+        window_hours=offer.window_hours,
+        max_concurrency=offer.max_concurrency,
+    )
+    _insert(account, offer.credential, vault)
+    _credit(account, settings)
+    return account
+
+
+def change(account: Account, changes: dict[str, object], settings: Settings) -> None:
+    """Apply an owner's changes; the credit is taken back and given anew when they bear on it."""
+    changes = dict(changes)
+    paused = changes.pop("paused", None)
+    if "models" in changes:
+        changes["models"] = unique(changes["models"])  # type: ignore[arg-type]
+    bearing = any(getattr(account, k) != v for k, v in changes.items() if k in {"sharing", "models", "allowance_tokens"})
+    if bearing:
+        ledger.shrink(account.id)
+    for name, value in changes.items():
+        setattr(account, name, value)
+    if bearing:
+        _credit(account, settings)
+    if paused is not None:
+        _pause(account, paused=bool(paused))
+
+
+def withdraw(account: Account) -> None:
+    """Take an account out for good: its credit goes back, its credential is erased, its row remains."""
+    ledger.shrink(account.id)
+    account.state, account.state_reason = "withdrawn", None
+    account.sealed_credential = None
+    db.session.flush()
+
+
+def mine(owner_id: int, account_id: int) -> Account:
+    """Return an owner's account, locked against a second change; somebody else's is as unknown as none."""
+    query = select(Account).where(Account.id == account_id, Account.owner_id == owner_id, Account.state != "withdrawn")
+    account = db.session.scalar(query.with_for_update())
+    if account is None:
+        raise NotFound
+    return account
+
+
+def unique(models: list[str]) -> list[str]:
+    """Return the names once each, in their order; raises `Unprocessable` when there are none or too many."""
+    names = list(dict.fromkeys(models))
+    if not 1 <= len(names) <= _MOST_MODELS:
+        raise Unprocessable(f"An account serves between 1 and {_MOST_MODELS} models; name them.", field="models")
+    return names
+
+
+def _identity(offer: Offer) -> str:
+    if len(offer.credential) >= _UNMISTAKABLE:
+        return offer.credential
+    return f"{offer.target.origin.authority} {offer.credential}"
+
+
+def _insert(account: Account, credential: str, vault: Vault) -> None:
+    # The id is part of what is sealed, so the row is written in two steps within one savepoint.
+    account.state = "withdrawn"
+    try:
+        with db.session.begin_nested():
+            db.session.add(account)
+            db.session.flush()
+            account.sealed_credential = vault.seal(credential, purpose=f"account:{account.id}")
+            account.state = "active"
+    except IntegrityError:
+        raise Conflict("This credential has been contributed already.", field="api_key") from None
+
+
+def _credit(account: Account, settings: Settings) -> None:
+    if account.sharing != "shared":
+        return
+    share = pricing.worth(
+        account.allowance_tokens, reference=settings.reference_allowance_tokens, ceiling=settings.max_account_worth
+    )
+    terms = ledger.Terms(
+        capacity=settings.quota_capacity_per_account * share // MICRO,
+        refill_per_hour=settings.quota_refill_per_account * share // MICRO,
+        balance=settings.quota_capacity_per_account * share // MICRO,
+    )
+    groups = {pricing.model_group(model) for model in account.models}
+    ledger.grow(account.owner_id, account.id, dict.fromkeys(groups, terms))
+    if account.state in OUT_OF_SERVICE:
+        ledger.rest(account.id, resting=True)
+
+
+def _pause(account: Account, *, paused: bool) -> None:
+    db.session.flush()
+    moved = standing.take_out(account.id, "paused", "paused by its owner") if paused else _resume(account)
+    if moved:
+        db.session.refresh(account)
+
+
+def _resume(account: Account) -> bool:
+    # An owner may lift her own pause and declare a broken credential mended, never undo an admin's verdict.
+    return account.state in {"paused", "needs_sign_in", "broken"} and standing.bring_back(account.id, account.state)

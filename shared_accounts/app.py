@@ -1,0 +1,106 @@
+"""The application factory: settings, extensions, doors, refusals, commands, in that order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from shared_accounts import cli, health, refusals, requests_in, tasks
+from shared_accounts.accounts import api as accounts_api
+from shared_accounts.accounts.selection import Supply
+from shared_accounts.auth import api as auth_api
+from shared_accounts.config import Settings, load
+from shared_accounts.crypto import Vault
+from shared_accounts.extensions import api, celery, db, jwt, limiter, migrate, statements
+from shared_accounts.gateway import v1
+from shared_accounts.gateway.gateway import Gateway
+from shared_accounts.keys import api as keys_api
+from shared_accounts.logs import configure_logging
+from shared_accounts.outbound.addresses import Guard
+from shared_accounts.outbound.wire import Wire
+from shared_accounts.quotas import api as quotas_api
+from shared_accounts.usage import models as _usage_log  # noqa: F401 - the one table no door asks for by its class
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the application; raises `ConfigurationError` naming everything that is missing or weak."""
+    settings = settings or load()
+    configure_logging(settings.log_level)
+    app = Flask("shared_accounts")
+    app.config.from_mapping(_flask_config(settings))
+    app.extensions["settings"] = settings
+    _build_parts(app, settings)
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies
+        )
+    _bind_extensions(app, settings)
+    _open_doors(app)
+    refusals.register(app)
+    cli.register(app)
+    return app
+
+
+def _build_parts(app: Flask, settings: Settings) -> None:
+    vault, guard = Vault(settings.plugin_api_encryption_key), Guard(settings.upstream_allowed_hosts)
+    wire = Wire(guard, connect_timeout=settings.upstream_connect_timeout)
+    supply = Supply(vault, guard, settings.supply_cache_seconds)
+    app.extensions |= {"vault": vault, "guard": guard, "wire": wire}
+    app.extensions["gateway"] = Gateway(settings, wire, supply)
+
+
+def _flask_config(settings: Settings) -> dict[str, Any]:
+    return {
+        "SECRET_KEY": settings.secret_key,
+        "SQLALCHEMY_DATABASE_URI": settings.database_url,
+        "SQLALCHEMY_ENGINE_OPTIONS": {
+            "pool_size": settings.database_pool_size,
+            "max_overflow": 5,
+            "pool_timeout": 2,
+            "pool_pre_ping": True,
+            "connect_args": {
+                "options": f"-c statement_timeout={settings.statement_timeout_ms} -c lock_timeout=2000"
+                " -c idle_in_transaction_session_timeout=10000",
+                "connect_timeout": 3,
+            },
+        },
+        "JWT_SECRET_KEY": settings.jwt_secret_key,
+        "JWT_ALGORITHM": settings.jwt_algorithm,
+        "JWT_ACCESS_TOKEN_EXPIRES": timedelta(hours=settings.jwt_expire_hours),
+        "JWT_ENCODE_ISSUER": "shared_accounts",
+        "JWT_DECODE_ISSUER": "shared_accounts",
+        "JWT_ENCODE_AUDIENCE": "shared_accounts",
+        "JWT_DECODE_AUDIENCE": "shared_accounts",
+        "MAX_CONTENT_LENGTH": settings.max_body_bytes,
+        "RATELIMIT_STORAGE_URI": settings.redis_url,
+        "RATELIMIT_STORAGE_OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
+        "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,
+        "RATELIMIT_KEY_PREFIX": "limit",
+        "API_TITLE": "shared_accounts",
+        "API_VERSION": "1",
+        "OPENAPI_VERSION": "3.0.3",
+        **({"OPENAPI_URL_PREFIX": "/api", "OPENAPI_JSON_PATH": "openapi.json"} if settings.docs_enabled else {}),
+    }
+
+
+def _bind_extensions(app: Flask, settings: Settings) -> None:
+    db.init_app(app)
+    migrate.init_app(app, db, directory="migrations")
+    jwt.init_app(app)
+    limiter.init_app(app)
+    api.init_app(app)
+    celery.conf.update(tasks.configuration(settings))
+    tasks.bind(app)
+    app.extensions["celery"] = celery
+    statements.bind(settings.database_url, size=settings.statement_pool_size, timeout_ms=settings.statement_timeout_ms)
+
+
+def _open_doors(app: Flask) -> None:
+    requests_in.register(app)
+    for door in (auth_api, keys_api, accounts_api, quotas_api):
+        api.register_blueprint(door.blp)
+    app.register_blueprint(v1.blueprint)
+    app.register_blueprint(health.blueprint)

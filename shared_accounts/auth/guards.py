@@ -1,0 +1,141 @@
+"""Who may pass: people by token at the management doors, tools by key or token at the gateway.
+
+Put `@signed_in` right under the route, above everything that reads the body: a stranger learns nothing about
+what a body should look like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from flask import g, request
+from flask_smorest import Blueprint
+from sqlalchemy import func, select
+
+from shared_accounts.auth import tokens
+from shared_accounts.auth.models import Session
+from shared_accounts.errors import Forbidden, InvalidApiKey, NotSignedIn, UserDisabled, UserSilenced
+from shared_accounts.extensions import db
+from shared_accounts.json_bodies import Refusal
+from shared_accounts.keys import keyring
+from shared_accounts.users.models import User
+from shared_accounts.users.roster import Caller
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_REFUSAL = {"application/json": {"schema": Refusal}}
+_DOCUMENTED: dict[str, Any] = {
+    "security": [{"bearer": []}],
+    "responses": {
+        401: {"description": "No usable token came with the request.", "content": _REFUSAL},
+        403: {"description": "You may not do this: disabled, silenced or not an admin.", "content": _REFUSAL},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is signed in, as a management view needs it."""
+
+    id: int
+    username: str
+    role: str
+    state: str
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What came with a gateway request: a key's fingerprint or a session, well-formed but not yet looked up."""
+
+    fingerprint: bytes | None
+    session_id: UUID | None
+
+
+def signed_in(view: Callable[P, R]) -> Callable[P, R]:
+    """Let only people with a live session in, and leave word in `g.person`."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        g.person = _person()
+        return view(*args, **kwargs)
+
+    return Blueprint.doc(**_DOCUMENTED)(guarded)  # type: ignore[no-any-return]
+
+
+def admin_only(view: Callable[P, R]) -> Callable[P, R]:
+    """Let only admins in."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        if g.person.role != "admin":
+            raise Forbidden
+        return view(*args, **kwargs)
+
+    return signed_in(guarded)
+
+
+def refuse_silenced() -> None:
+    """Stop a silenced person from doing more than read."""
+    if g.person.state == "silenced":
+        raise UserSilenced
+
+
+def credential() -> Credential:
+    """Read the credential of a gateway request, without a query.
+
+    Clients differ in where they put it. Two different ones at once are refused: which was meant is not ours
+    to guess.
+    """
+    found = {value for value in (_bearer(), request.headers.get("x-api-key"), request.headers.get("api-key")) if value}
+    if len(found) != 1:
+        raise NotSignedIn
+    (value,) = found
+    if value.startswith("sk-"):
+        return Credential(keyring.fingerprint_of(value), None)
+    return Credential(None, tokens.read(value))
+
+
+def caller() -> Caller:
+    """Look the credential up; raises `NotSignedIn`, `InvalidApiKey` or `UserDisabled`."""
+    found = credential()
+    known = None
+    if found.fingerprint:
+        known = keyring.authenticate(found.fingerprint)
+    elif found.session_id:
+        known = tokens.authenticate(found.session_id)
+    if known is None:
+        raise InvalidApiKey if found.fingerprint else NotSignedIn
+    if known.state == "disabled":
+        raise UserDisabled
+    return known
+
+
+def _person() -> Person:
+    session_id = tokens.read(_bearer() or "")
+    row = db.session.execute(
+        select(User.id, User.username, User.role, User.state, Session.id)
+        .join(Session, Session.user_id == User.id)
+        .where(Session.id == session_id, Session.revoked_at.is_(None), Session.expires_at > func.now())
+    ).one_or_none()
+    if row is None:
+        raise NotSignedIn
+    person = Person(*row)
+    if person.state == "disabled":
+        raise UserDisabled
+    return person
+
+
+def _bearer() -> str | None:
+    """Return the bearer value; schemes have no case (RFC 9110), and some clients send two spaces."""
+    header = request.headers.get("Authorization", "").split()
+    if not header:
+        return None
+    if len(header) != len(("scheme", "value")) or header[0].lower() != "bearer":
+        raise NotSignedIn
+    return header[1]

@@ -1,0 +1,207 @@
+"""Every way the service says no.
+
+Domain code raises a `ServiceError` where the fact is known; nobody catches it but the renderers in
+`refusals.py`. Messages are written for the person who reads them: they never carry an exception's text or a
+submitted value.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+
+class ServiceError(Exception):
+    """A refusal with a stable `code`, an HTTP status and a sentence for people."""
+
+    status: HTTPStatus = HTTPStatus.BAD_REQUEST
+    code: str = "BAD_REQUEST"
+    message: str = "The request cannot be served."
+    openai_type: str = "invalid_request_error"
+    openai_code: str | None = None
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        retry_after: int | None = None,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(message or self.message)
+        self.message = message or self.message
+        self.field = field
+        self.retry_after = retry_after
+        self.details = details or {}
+
+
+class InvalidRequest(ServiceError):
+    """A field has a value that cannot be used; `field` names it."""
+
+    code = "INVALID_REQUEST"
+
+
+class Unprocessable(ServiceError):
+    """Well-formed, but a rule forbids it; `field` names the culprit."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "VALIDATION_ERROR"
+    message = "A field has a value that cannot be used."
+
+
+class BodyTooLarge(ServiceError):
+    """The body is over the limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "BODY_TOO_LARGE"
+    message = "The request body is too large."
+
+
+class NotSignedIn(ServiceError):
+    """No usable credential came with the request."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "AUTHENTICATION_FAILED"
+    message = "Sign in, or send a valid token."
+    openai_code = "invalid_api_key"
+
+
+class InvalidApiKey(NotSignedIn):
+    """The key is unknown, mistyped, revoked or expired; which one is not told."""
+
+    code = "INVALID_API_KEY"
+    message = "The API key is not valid."
+
+
+class InvalidCredentials(NotSignedIn):
+    """Wrong name or password; the two are indistinguishable."""
+
+    code = "INVALID_CREDENTIALS"
+    message = "The user name or the password is wrong."
+
+
+class Forbidden(ServiceError):
+    """The caller is known and may not do this."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "PERMISSION_DENIED"
+    message = "You may not do this."
+    openai_type = "permission_error"
+
+
+class UserDisabled(Forbidden):
+    """An admin has disabled this user."""
+
+    code = "ACCOUNT_DISABLED"
+    message = "This user has been disabled."
+
+
+class UserSilenced(Forbidden):
+    """Silenced users may sign in and read, no more (specification section 3.10)."""
+
+    code = "ACCOUNT_SILENCED"
+    message = "This user has been silenced and may only read."
+
+
+class NotFound(ServiceError):
+    """No such thing, or not yours: the two look the same on purpose."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = "NOT_FOUND"
+    message = "There is no such resource."
+
+
+class ModelNotFound(NotFound):
+    """Nobody here serves this model to this caller."""
+
+    code = "MODEL_NOT_FOUND"
+    message = "No account here serves this model."
+    openai_code = "model_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(field="model")
+
+
+class Conflict(ServiceError):
+    """It exists already."""
+
+    status = HTTPStatus.CONFLICT
+    code = "ALREADY_EXISTS"
+
+
+class QuotaExhausted(ServiceError):
+    """The caller's quota does not hold the estimate; `details` says how much is missing."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "QUOTA_EXHAUSTED"
+    message = "Your quota for this model does not hold this request."
+    openai_type = "insufficient_quota"
+    openai_code = "insufficient_quota"
+
+
+class TooManyRequests(ServiceError):
+    """A throttle of ours; try again after `retry_after` seconds."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "RATE_LIMITED"
+    message = "Too many requests."
+    openai_type = "rate_limit_error"
+    openai_code = "rate_limit_exceeded"
+
+
+class NoAccountAvailable(ServiceError):
+    """Accounts serve this model, but none can be used at the moment."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "NO_ACCOUNT_AVAILABLE"
+    message = "No account can serve this model right now."
+    openai_type = "server_error"
+    openai_code = "no_account_available"
+
+
+class UpstreamLimited(NoAccountAvailable):
+    """Every account that could serve was refused for its own limits upstream."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "UPSTREAM_LIMITED"
+    message = "Every account for this model is at its upstream's limit."
+    openai_type = "rate_limit_error"
+    openai_code = "upstream_limited"
+
+
+class UpstreamFailed(NoAccountAvailable):
+    """Every account was tried and its upstream failed."""
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "UPSTREAM_FAILED"
+    message = "The upstream failed to answer."
+    openai_code = "upstream_error"
+
+
+class UpstreamTimeout(UpstreamFailed):
+    """The upstream did not answer in time."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "UPSTREAM_TIMEOUT"
+    message = "The upstream did not answer in time."
+
+
+class CredentialUnreadable(ServiceError):
+    """A sealed credential does not open with any configured key."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "CREDENTIAL_UNREADABLE"
+    message = "A stored credential cannot be read; an operator has to look at the encryption keys."
+    openai_type = "server_error"
+
+
+class DatabaseUnavailable(ServiceError):
+    """PostgreSQL is away or too busy; nothing was half-done."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "DATABASE_UNAVAILABLE"
+    message = "The service is short of its database; try again in a moment."
+    openai_type = "server_error"
+    openai_code = "service_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=2)

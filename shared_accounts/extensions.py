@@ -1,0 +1,50 @@
+"""The libraries the application leans on: made bare here, bound to one application in `app.py`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from celery import Celery
+from flask_jwt_extended import JWTManager
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_migrate import Migrate
+from flask_smorest import Api
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, DateTime, MetaData
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
+from sqlalchemy.orm import DeclarativeBase, registry
+
+from shared_accounts.statements import Statements
+
+
+_NAMES = {
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+_TYPES = {
+    datetime: DateTime(timezone=True),
+    int: BigInteger,
+    str: TEXT,
+    list[str]: ARRAY(TEXT),
+    list[dict[str, Any]]: JSONB,
+}
+
+
+class Base(DeclarativeBase):
+    """Times carry a zone, integers are wide, and constraint names are fixed so that a migration can drop them."""
+
+    registry = registry(metadata=MetaData(naming_convention=_NAMES), type_annotation_map=_TYPES)
+
+
+db = SQLAlchemy(model_class=Base, disable_autonaming=True)
+migrate = Migrate()
+jwt = JWTManager()
+api = Api()
+limiter = Limiter(key_func=get_remote_address)
+celery = Celery("shared_accounts")
+statements = Statements()

@@ -1,0 +1,144 @@
+"""The gateway's bookkeeping: an exchange is opened by one statement and closed by one.
+
+Invariant: when `open` has answered `OPEN`, the caller was allowed, the account was in service, the estimate is
+reserved (unless the account is the caller's own) and the usage line exists, all in one committed transaction;
+otherwise nothing has changed. `close` undoes the reservation, charges, writes the ledger entry and closes the
+line in one transaction, and does so at most once per exchange however often it is called.
+
+Each subject owns its part of the SQL; this module only weaves them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from shared_accounts.accounts.selection import VERIFIED, Candidate
+from shared_accounts.extensions import statements
+from shared_accounts.quotas.ledger import RESERVE, SETTLE
+from shared_accounts.quotas.pricing import Tokens
+from shared_accounts.usage import log
+from shared_accounts.users.roster import Caller
+
+_CALLER = """
+caller as materialized (
+    select users.id as user_id, users.state, key.id as api_key_id
+    from api_keys key join users on users.id = key.user_id
+    where key.fingerprint = {key} and key.is_active and (key.expires_at is null or key.expires_at > now())
+    union all
+    select users.id, users.state, null
+    from sessions session join users on users.id = session.user_id
+    where session.id = {session} and session.revoked_at is null and session.expires_at > now())"""
+
+_OPENING = {
+    "id": "$1", "key": "$2", "session": "$3", "account_id": "$4", "model": "$5", "model_group": "$6",
+    "estimate": "$7", "endpoint": "$8", "stream": "$9", "worker": "$10", "lease": "$11",
+}  # fmt: skip
+_OPEN_TYPES = (
+    "uuid", "bytea", "uuid", "bigint", "text", "text", "bigint", "text", "boolean", "text", "double precision",
+)  # fmt: skip
+_OPEN = f"""
+with {_CALLER}, {VERIFIED}, {RESERVE}, {log.OPEN}
+select case
+    when not exists (select from caller) then 'unknown'
+    when (select state from caller) <> 'active' then (select state from caller)
+    when not exists (select from account) then 'unavailable'
+    when exists (select from line) then 'open'
+    when exists (select from usage_log where id = {{id}} and state = 'closed') then 'closed'
+    else 'short' end
+""".format(**_OPENING)
+
+_CLOSING = {
+    "id": "$1", "cost": "$2", "outcome": "$3", "basis": "$4", "http_status": "$5", "error_code": "$6",
+    "prompt": "$7", "completion": "$8", "cached": "$9", "attempts": "$10", "first_byte_ms": "$11", "total_ms": "$12",
+    "paid": "exists (select from usage_log where id = $1 and user_id <> contributor_id)",
+    "due": "(not $13 or exists (select from usage_log where id = $1 and state = 'open' and lease_until < now()))",
+}  # fmt: skip
+_CLOSE_TYPES = (
+    "uuid", "bigint", "text", "text", "integer", "text", "bigint", "bigint", "bigint", "jsonb", "integer", "integer",
+    "boolean",
+)  # fmt: skip
+_CLOSE = f"with {SETTLE}, {log.CLOSE} select count(*) from closed".format(**_CLOSING)
+
+statements.register("open_exchange", _OPEN_TYPES, _OPEN)
+statements.register("close_exchange", _CLOSE_TYPES, _CLOSE)
+statements.register("extend_exchanges", ("uuid[]", "double precision"), log.EXTEND)
+statements.register("abandoned_exchanges", ("integer",), log.ABANDONED)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an exchange is, before it happens."""
+
+    id: UUID
+    caller: Caller
+    model: str
+    model_group: str
+    estimate: int
+    endpoint: str
+    stream: bool
+    worker: str
+    lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How an exchange ended; `cost` in micro-units, times in milliseconds."""
+
+    outcome: str
+    basis: str
+    cost: int = 0
+    http_status: int | None = None
+    error_code: str | None = None
+    tokens: Tokens | None = None
+    attempts: list[dict[str, Any]] | None = None
+    first_byte_ms: int | None = None
+    total_ms: int | None = None
+
+
+def open_line(opening: Opening, candidate: Candidate) -> str:
+    """Open the exchange on this account, or move it there if it is open already; returns the verdict.
+
+    `open`, `unknown` (no such key or session), `silenced`, `disabled`, `unavailable` (the account), `short`
+    (of quota) or `closed` (the lease ran out meanwhile).
+    """
+    caller = opening.caller
+    row = statements.row(
+        "open_exchange", opening.id, caller.fingerprint, caller.session_id, candidate.id, opening.model,
+        opening.model_group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
+        opening.lease_seconds,
+    )  # fmt: skip
+    return str(row[0]) if row else "unavailable"
+
+
+def close_line(exchange_id: UUID, closing: Closing, *, only_if_expired: bool = False) -> bool:
+    """Settle and close; returns whether it was this call that did it."""
+    tokens = closing.tokens
+    row = statements.row(
+        "close_exchange", exchange_id, closing.cost, closing.outcome, closing.basis, closing.http_status,
+        closing.error_code, tokens and tokens.prompt, tokens and tokens.completion, tokens and tokens.cached,
+        None if closing.attempts is None else orjson.dumps(closing.attempts).decode(), closing.first_byte_ms,
+        closing.total_ms, only_if_expired,
+    )  # fmt: skip
+    return bool(row and row[0])
+
+
+def extend(exchange_ids: list[UUID], lease_seconds: float) -> None:
+    """Extend the leases of exchanges that are still alive in this worker."""
+    statements.row("extend_exchanges", exchange_ids, lease_seconds)
+
+
+def close_abandoned(limit: int = 500) -> int:
+    """Close what dead workers left open, at the full estimate; returns how many.
+
+    An exchange is opened just before its upstream is called, so an open line means the upstream may have
+    served it: the price of not knowing is the estimate (design: quality 2.2).
+    """
+    closed = 0
+    for exchange_id, estimate in statements.rows("abandoned_exchanges", limit):
+        ending = Closing("abandoned", "estimated", cost=estimate, error_code="worker_lost")
+        closed += close_line(exchange_id, ending, only_if_expired=True)
+    return closed

@@ -1,0 +1,73 @@
+"""What one worker needs to serve chats: built once per process, shared by all its requests."""
+
+from __future__ import annotations
+
+import os
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from shared_accounts.accounts.selection import Candidate, Supply
+from shared_accounts.config import Settings
+from shared_accounts.gateway.watch import Watch
+from shared_accounts.outbound.wire import Wire
+from shared_accounts.users.roster import Caller
+
+if TYPE_CHECKING:
+    from shared_accounts.gateway.exchange import Exchange
+
+_MOST_CALLERS = 10_000
+
+
+class Gateway:
+    """The wire, the supply, the watch and the callers seen a moment ago."""
+
+    def __init__(self, settings: Settings, wire: Wire, supply: Supply) -> None:
+        self.settings = settings
+        self.wire = wire
+        self.supply = supply
+        self.watch = Watch(lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds)
+        self.callers = RecentCallers(settings.supply_cache_seconds)
+
+    @property
+    def worker(self) -> str:
+        """Who we are in the usage log, read after any fork."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def take(self, candidate: Candidate) -> None:
+        """Count an exchange on its account, so that the next one prefers another."""
+        self.supply.in_flight[candidate.id] += 1
+
+    def release(self, exchange: Exchange) -> None:
+        """Uncount a closed exchange."""
+        if exchange.candidate is not None:
+            self.let_go(exchange.candidate)
+
+    def let_go(self, candidate: Candidate) -> None:
+        """Uncount an account that refused."""
+        self.supply.in_flight[candidate.id] -= 1
+        if self.supply.in_flight[candidate.id] <= 0:
+            del self.supply.in_flight[candidate.id]
+
+
+class RecentCallers:
+    """Who came a moment ago: a hint that saves a query. The statement that opens the exchange is the judge."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: dict[object, tuple[float, Caller]] = {}
+
+    def get(self, credential: object) -> Caller | None:
+        """Return the caller last seen with this credential, if that is not long ago."""
+        until, caller = self._seen.get(credential, (0.0, None))
+        return caller if until > monotonic() else None
+
+    def put(self, credential: object, caller: Caller) -> None:
+        """Remember a caller for a moment."""
+        if len(self._seen) >= _MOST_CALLERS:
+            self._seen.clear()
+        self._seen[credential] = (monotonic() + self._seconds, caller)
+
+    def forget(self, credential: object) -> None:
+        """Forget a caller whose credential no longer opens anything."""
+        self._seen.pop(credential, None)

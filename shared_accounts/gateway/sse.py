@@ -1,0 +1,130 @@
+"""Read a stream of server-sent events as it passes, without holding it up. Pure.
+
+Whole events go through as the bytes they came in; only a frame cut in two waits for its other half. Events
+are decoded only when one of four marks is in them: usage, an error, a finish reason, the end. (Decoding each
+event costs 40 to 90 % more CPU per chunk.) Inside a JSON string a quote is escaped, so the marks cannot be
+forged by what a model says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from shared_accounts.quotas.pricing import Tokens, plausible
+
+_MARK = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|finish_reason"\s*:\s*")|data:\s*\[DONE\]')
+_EVENTS = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
+_ENDS = (b"\n\n", b"\r\n\r\n")
+_LONGEST_HELD = 64 * 1024
+_BYTES_PER_TOKEN = 3
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Meter:
+    """Follows one stream: `feed` gives back what may be sent on, the attributes say what has been seen."""
+
+    __slots__ = ("_bytes", "_envelope", "_held", "_show_usage", "done", "error", "events", "finished", "tokens")
+
+    def __init__(self, *, show_usage: bool) -> None:
+        self._show_usage = show_usage
+        self._held = b""
+        self._bytes = 0
+        self._envelope = 0
+        self.events = 0
+        self.tokens: Tokens | None = None
+        self.error: dict[str, Any] | None = None
+        self.finished = False
+        self.done = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived; returns the whole events in it, less a usage frame nobody asked for."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not data.endswith(b"\n\n"):
+            data = self._hold(data)
+        if not data:
+            return b""
+        if _MARK.search(data):
+            data = self._decode(data)
+        self._count(data)
+        return data
+
+    def flush(self) -> bytes:
+        """Return what was held back of an unfinished event."""
+        held, self._held = self._held, b""
+        return held
+
+    def read_whole(self, answer: dict[str, Any], length: int) -> None:
+        """Take a whole JSON answer instead of a stream."""
+        self.tokens = tokens_of(answer.get("usage"))
+        self.events, self._bytes, self.done = 1, length, True
+
+    def completion_estimate(self) -> int:
+        """Tokens the stream has probably carried: at least one per event, or its text's length in tokens.
+
+        The first event is all envelope (a role and no text), so its length is what each event spends on it.
+        """
+        return max(self.events, (self._bytes - self.events * self._envelope) // _BYTES_PER_TOKEN)
+
+    def _hold(self, data: bytes) -> bytes:
+        cut = max((at + len(mark) for mark in _ENDS if (at := data.rfind(mark)) >= 0), default=0)
+        if len(data) - cut > _LONGEST_HELD:
+            return data  # an image of megabytes is no usage frame: let it through
+        self._held = data[cut:]
+        return data[:cut]
+
+    def _count(self, data: bytes) -> None:
+        found = data.count(b"data:")
+        if not self._envelope and found:
+            self._envelope = len(data) // found
+        self.events += found
+        self._bytes += len(data)
+
+    def _decode(self, data: bytes) -> bytes:
+        kept = []
+        for event in _EVENTS.split(data):
+            if not _MARK.search(event) or self._read(event):
+                kept.append(event)
+            if self.error or self.done:
+                break
+        return b"".join(kept)
+
+    def _read(self, event: bytes) -> bool:
+        """Learn from one marked event; returns whether the client should see it."""
+        payload = event[event.find(b"data:") + 5 :].strip()
+        if payload == b"[DONE]":
+            self.done = True
+            return True
+        try:
+            frame = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return True
+        if not isinstance(frame, dict):
+            return True
+        return self._learn(frame)
+
+    def _learn(self, frame: dict[str, Any]) -> bool:
+        if frame.get("error"):
+            self.error = frame
+            return True
+        choices = frame.get("choices") or []
+        self.finished |= any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+        self.tokens = tokens_of(frame.get("usage")) or self.tokens
+        return bool(choices) or self._show_usage or not frame.get("usage")
+
+
+def tokens_of(usage: object) -> Tokens | None:
+    """Read OpenAI's usage object; nothing when it is missing, incomplete or not to be believed."""
+    if not isinstance(usage, dict):
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens", 0), cached or 0)
+    if not all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
+        return None
+    tokens = Tokens(*counts)  # type: ignore[arg-type]
+    return tokens if plausible(tokens) else None

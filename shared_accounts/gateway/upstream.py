@@ -1,0 +1,120 @@
+"""Send a chat to one account's upstream, and tell a refusal from an answer (specification section 6).
+
+A refusal says, as data, whose fault it was: blame follows its kind, never a guess at a message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from shared_accounts.accounts.selection import Candidate
+from shared_accounts.gateway.chat import ChatRequest
+from shared_accounts.outbound.wire import Answer, Line, Unreachable, Wire, request_head
+
+CREDENTIAL, LIMIT, FAULT, CALLER = "credential", "limit", "fault", "caller"
+
+_LONGEST_REFUSAL = 256 * 1024
+_PATH = "/chat/completions"
+_CALLERS_OWN = {400, 404, 413, 415, 422}
+_QUOTA_WORDS = re.compile(r"quota|rate.?limit|too many requests|resource.?exhausted|billing|credit", re.IGNORECASE)
+_CREDENTIAL_WORDS = re.compile(r"key|credential|auth|token|permission|suspend|deactivat|account", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class UpstreamRefused(Exception):
+    """An account did not serve: whose fault (`kind`), the status, a short reason, and when to come back."""
+
+    kind: str
+    reason: str
+    status: int | None = None
+    retry_after: float | None = None
+    timed_out: bool = False
+    body: bytes = b""
+    """The upstream's own words, kept only where they are the caller's to read."""
+
+
+def send(wire: Wire, candidate: Candidate, chat: ChatRequest, *, hold: Callable[[Line], None]) -> Answer:
+    """Send the chat; returns an answer that is 200 and of the kind asked for, else raises `UpstreamRefused`.
+
+    It sets no timer: `hold` gives the line to a watchdog.
+    """
+    headers = {
+        "authorization": f"Bearer {candidate.credential}",
+        "content-type": "application/json",
+        "accept": "text/event-stream" if chat.stream else "application/json",
+        "content-length": str(len(chat.body)),
+    }
+    target = candidate.target
+    request = request_head("POST", target.origin, target.path + _PATH, headers) + b"\r\n" + chat.body
+    try:
+        answer = wire.exchange(target.origin, request, None, hold=hold)
+        if answer.status != 200:  # noqa: PLR2004 - the one success
+            raise _refusal(answer.status, answer.header("retry-after"), answer.read_all(_LONGEST_REFUSAL))
+    except Unreachable as error:
+        raise unreachable(error) from error
+    if chat.stream and "event-stream" not in (answer.header("content-type") or ""):
+        raise _not_a_stream(answer)
+    return answer
+
+
+def unreachable(error: Unreachable, *, late: bool = False) -> UpstreamRefused:
+    """Tell a broken connection as a refusal; `late` when it was we who lost patience."""
+    reason = "did not answer in time" if late else error.reason
+    return UpstreamRefused(FAULT, reason, timed_out=late or error.timed_out)
+
+
+def refused_by_error(frame: dict[str, Any]) -> UpstreamRefused:
+    """Tell a 200 that began with an error as the refusal it is."""
+    words = str(frame.get("error"))
+    kind = LIMIT if _QUOTA_WORDS.search(words) else FAULT
+    return UpstreamRefused(kind, "answered 200 with an error", status=200)
+
+
+def parsed(body: bytes) -> dict[str, Any] | None:
+    """Return a JSON answer's object, nothing when it is none."""
+    try:
+        frame = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return frame if isinstance(frame, dict) else None
+
+
+def _refusal(status: int, retry_after: str | None, body: bytes) -> UpstreamRefused:
+    words = body[:4096].decode("utf-8", "replace")
+    seconds = _seconds(retry_after)
+    if status in _CALLERS_OWN:
+        return UpstreamRefused(CALLER, "the request was refused", status=status, body=body)
+    if status in {402, 429} or (status == 403 and _QUOTA_WORDS.search(words)):  # noqa: PLR2004
+        return UpstreamRefused(LIMIT, f"answered {status}", status=status, retry_after=seconds)
+    if status == 401 or (status == 403 and _CREDENTIAL_WORDS.search(words)):  # noqa: PLR2004
+        return UpstreamRefused(CREDENTIAL, f"answered {status}", status=status)
+    return UpstreamRefused(FAULT, f"answered {status}", status=status, retry_after=seconds)
+
+
+def _not_a_stream(answer: Answer) -> UpstreamRefused:
+    try:
+        frame = parsed(answer.read_all(_LONGEST_REFUSAL))
+    except Unreachable as broken:
+        return unreachable(broken)
+    if frame and frame.get("error"):
+        return refused_by_error(frame)
+    return UpstreamRefused(FAULT, "did not stream", status=200)
+
+
+def _seconds(value: str | None) -> float | None:
+    """Read Retry-After in either form (RFC 9110 section 10.2.3)."""
+    if not value:
+        return None
+    if value.isascii() and value.replace(".", "", 1).isdigit():
+        return float(value)
+    try:
+        return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,148 @@
+"""Is it up? For people (`/api/health`), and for whatever restarts (`/livez`) or routes to (`/readyz`) a process.
+
+Each answers within about a second, also when a server accepts connections and then says nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import select
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from alembic.script import ScriptDirectory
+from marshmallow import Schema, fields
+from psycopg2.extensions import POLL_OK, POLL_READ, connection
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared_accounts.json_bodies import Door
+from shared_accounts.requests_in import settings
+
+blueprint = Door("health", __name__, description="Is it up?")
+
+_POSTGRES_SECONDS = 0.8
+_REDIS_SECONDS = 0.25
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+class _Component(Schema):
+    status = fields.String()
+    message = fields.String()
+    type = fields.String()
+
+
+class _Components(Schema):
+    api = fields.Nested(_Component)
+    database = fields.Nested(_Component)
+    cache = fields.Nested(_Component)
+
+
+class _Health(Schema):
+    status = fields.String(metadata={"description": "healthy, degraded (slower, less exact) or unhealthy"})
+    components = fields.Nested(_Components)
+
+
+class _Probe(Schema):
+    status = fields.String()
+
+
+@blueprint.get("/api/health")
+@blueprint.response(200, _Health)
+@blueprint.alt_response(503, schema=_Health)
+def health() -> tuple[dict[str, Any], int]:
+    """Show what works.
+
+    Without PostgreSQL nothing does: `unhealthy`, 503. Without Redis only throttles are less exact and
+    scheduled work waits: `degraded`, 200.
+    """
+    database, cache = _database_answers(), _redis_answers()
+    status = "unhealthy" if not database else "healthy" if cache else "degraded"
+    components = {
+        "api": _component(works=True),
+        "database": {**_component(works=database), "type": "PostgreSQL"},
+        "cache": {**_component(works=cache), "type": "Redis"},
+    }
+    return {"status": status, "components": components}, 200 if database else 503
+
+
+@blueprint.get("/livez")
+@blueprint.response(200, _Probe)
+def livez() -> dict[str, str]:
+    """Answer as long as the process can; depends on nothing."""
+    return {"status": "alive"}
+
+
+@blueprint.get("/readyz")
+@blueprint.response(200, _Probe)
+@blueprint.alt_response(503, schema=_Probe)
+def readyz() -> tuple[dict[str, str], int]:
+    """Tell whether to send requests here: PostgreSQL answers and its tables are not older than this code."""
+    try:
+        revision = _ask("select version_num from alembic_version")
+    except psycopg2.Error:
+        revision = None
+    ready = revision is not None and revision not in _outdated()
+    return {"status": "ready" if ready else "not ready"}, 200 if ready else 503
+
+
+def _component(*, works: bool) -> dict[str, str]:
+    return {"status": "healthy", "message": "works"} if works else {"status": "unhealthy", "message": "does not answer"}
+
+
+def _database_answers() -> bool:
+    try:
+        return _ask("select 'yes'") is not None
+    except psycopg2.Error:
+        return False
+
+
+def _redis_answers() -> bool:
+    once = Retry(NoBackoff(), 0)
+    client = Redis.from_url(
+        settings().redis_url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS, retry=once
+    )
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def _ask(query: str) -> str | None:
+    """Run a query on a connection of its own, so that a full pool does not look like a dead server.
+
+    The connection is asynchronous because neither libpq's connect timeout nor the server's statement timeout
+    helps when the server is frozen.
+    """
+    end = time.monotonic() + _POSTGRES_SECONDS
+    asked = psycopg2.connect(settings().database_url.replace("+psycopg2", "", 1), async_=True)
+    try:
+        _wait(asked, end)
+        cursor = asked.cursor()
+        cursor.execute(query)
+        _wait(asked, end)
+        row = cursor.fetchone()
+        return str(row[0]) if row else None
+    finally:
+        asked.close()
+
+
+def _wait(asked: connection, end: float) -> None:
+    while (state := asked.poll()) != POLL_OK:
+        left = max(0.0, end - time.monotonic())
+        waiting = ([asked], []) if state == POLL_READ else ([], [asked])
+        if not any(select.select(*waiting, [], left)):
+            raise psycopg2.OperationalError("no answer in time")
+
+
+@functools.cache
+def _outdated() -> frozenset[str]:
+    """Return the revisions older than the newest one here; one unknown here belongs to a newer release."""
+    scripts = ScriptDirectory(str(_MIGRATIONS))
+    head = scripts.get_current_head()
+    return frozenset(script.revision for script in scripts.walk_revisions()) - {head or ""}

@@ -1,0 +1,151 @@
+"""The only code that moves a balance.
+
+Invariant: whoever changes `balance` or `reserved` holds the pool's row lock, assigns both columns from the
+locked row and adds the entry that says why, in the same transaction. (PostgreSQL tests a CHECK against the
+statement's snapshot before it notices that the row has moved on, so relative updates after a lock fail
+falsely; a single conditional `reserved + x` is the one safe exception.) Pools are locked in id order, and a
+reservation before its pool: no two writers can wait for each other in a circle.
+
+The hot path's two moves are SQL fragments, `RESERVE` and `SETTLE`, woven by the gateway into one statement
+each with the work of its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from shared_accounts.extensions import db
+from shared_accounts.quotas.models import Credit, LedgerEntry, QuotaPool
+from shared_accounts.quotas.refill import refill
+
+RESERVE = """
+claim as (
+    update quota_pools pool set reserved = pool.reserved + {estimate}
+    from caller, account
+    where caller.state = 'active' and not account.own and {estimate} > 0
+      and pool.user_id = caller.user_id and pool.model_group = {model_group}
+      and pool.balance - pool.reserved >= {estimate}
+      and not exists (select from reservations where id = {id})
+    returning pool.id),
+reserved as (
+    insert into reservations (id, pool_id, amount) select {id}, claim.id, {estimate} from claim returning id)"""
+"""Set the estimate aside, if the account is somebody else's and the pool holds it; once per exchange."""
+
+SETTLE = """
+freed as (
+    update reservations set state = case when {cost} > 0 then 'settled' else 'released' end
+    where id = {id} and state = 'open' and {due} returning pool_id, amount),
+locked as materialized (
+    select pool.id, pool.balance, pool.reserved, freed.amount
+    from freed join quota_pools pool on pool.id = freed.pool_id for update of pool),
+bill as materialized (
+    select locked.*, case when {paid} then least({cost}, locked.amount + locked.balance - locked.reserved) else 0 end
+        as charge from locked),
+moved as (
+    update quota_pools pool set balance = bill.balance - bill.charge, reserved = bill.reserved - bill.amount
+    from bill where pool.id = bill.id),
+entry as (
+    insert into ledger_entries (pool_id, kind, amount, balance_after, exchange_id)
+    select id, 'spend', -charge, balance - charge, {id} from bill where charge > 0)"""
+"""Replace a reservation by its true cost, at most once; the charge is min(cost, reservation + free balance)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an account adds to its owner's pool, in micro-units."""
+
+    capacity: int
+    refill_per_hour: int
+    balance: int
+
+
+def grow(user_id: int, account_id: int, terms: dict[str, Terms]) -> None:
+    """Credit the owner of a shared account, per model group, and remember exactly what was credited.
+
+    A balance never rises above the new capacity, and a debt left by an earlier withdrawal is paid first.
+    """
+    for pool in _locked_pools(user_id, terms):
+        offer = terms[pool.model_group]
+        pool.capacity += offer.capacity
+        pool.refill_per_hour += offer.refill_per_hour
+        credit = max(0, min(offer.balance, pool.capacity - pool.balance))
+        repaid = min(pool.owed, credit)
+        pool.owed -= repaid
+        _post(pool, "credit", credit - repaid, account_id=account_id)
+        db.session.execute(
+            insert(Credit).values(
+                account_id=account_id,
+                model_group=pool.model_group,
+                pool_id=pool.id,
+                capacity=offer.capacity,
+                refill_per_hour=offer.refill_per_hour,
+                balance=credit,
+            )
+        )
+    db.session.flush()
+
+
+def shrink(account_id: int) -> None:
+    """Take back what `grow` credited for this account; what is spent or reserved already becomes a debt."""
+    for pool, credit in _credits(account_id):
+        pool.capacity -= credit.capacity
+        pool.refill_per_hour -= 0 if credit.resting else credit.refill_per_hour
+        taken = min(credit.balance, pool.balance - pool.reserved)
+        pool.owed += credit.balance - taken
+        _post(pool, "forfeit", -taken, account_id=account_id)
+    db.session.execute(delete(Credit).where(Credit.account_id == account_id))
+    db.session.flush()
+
+
+def rest(account_id: int, *, resting: bool) -> None:
+    """Stop, or resume, this account's part of the refill; twice is harmless."""
+    for pool, credit in _credits(account_id):
+        if credit.resting == resting:
+            continue
+        pool.refill_per_hour += -credit.refill_per_hour if resting else credit.refill_per_hour
+        credit.resting = resting
+    db.session.flush()
+
+
+def pools_of(user_id: int) -> list[QuotaPool]:
+    """Return a user's pools by name."""
+    return list(db.session.scalars(select(QuotaPool).where(QuotaPool.user_id == user_id).order_by(QuotaPool.model_group)))
+
+
+def _locked_pools(user_id: int, groups: Iterable[str]) -> list[QuotaPool]:
+    names = sorted(groups)
+    if not names:
+        return []
+    fresh = [{"user_id": user_id, "model_group": name} for name in names]
+    db.session.execute(upsert(QuotaPool).on_conflict_do_nothing(), fresh)
+    where = (QuotaPool.user_id == user_id) & QuotaPool.model_group.in_(names)
+    return _lock(list(db.session.scalars(select(QuotaPool.id).where(where))))
+
+
+def _lock(ids: list[int]) -> list[QuotaPool]:
+    """Lock these pools in id order, with every full hour up to now refilled at the old rate."""
+    query = select(QuotaPool).where(QuotaPool.id.in_(ids)).order_by(QuotaPool.id).with_for_update()
+    db.session.scalars(query).all()
+    refill(pool_ids=ids)
+    return list(db.session.scalars(query.execution_options(populate_existing=True)))
+
+
+def _credits(account_id: int) -> list[tuple[QuotaPool, Credit]]:
+    credits = {row.pool_id: row for row in db.session.scalars(select(Credit).where(Credit.account_id == account_id))}
+    return [(pool, credits[pool.id]) for pool in _lock(list(credits))]
+
+
+def _post(pool: QuotaPool, kind: str, amount: int, *, account_id: int) -> None:
+    """Move a locked pool and say why; moving by nothing leaves no entry."""
+    if amount == 0:
+        return
+    pool.balance += amount
+    db.session.execute(
+        insert(LedgerEntry).values(
+            pool_id=pool.id, kind=kind, amount=amount, balance_after=pool.balance, account_id=account_id
+        )
+    )

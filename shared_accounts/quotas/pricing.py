@@ -1,0 +1,83 @@
+"""What an exchange is expected to cost, and what it did cost. Pure; integers only.
+
+One unit is the reference allowance of a model group, so a weighted token costs
+`1,000,000 / reference` micro-units (specification section 5). Rounding is upwards: a call is never free
+because it is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from shared_accounts.config import MICRO
+
+_PROMPT_WEIGHT, _COMPLETION_WEIGHT, _CACHED_WEIGHT = 1000, 4000, 100  # thousandths: 1, 4 and 0.1
+
+_BYTES_PER_TOKEN = 3  # English runs at about 4, Chinese at about 3: the estimate leans to the safe side
+_TOKENS_PER_MESSAGE = 4
+_TOKENS_PER_IMAGE = 1000
+
+_MOST_TOKENS = 100_000_000  # no exchange is larger; a figure above it is an upstream's slip
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What an exchange consumed; cached tokens are part of the prompt, as OpenAI counts them."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+
+
+def model_group(model: str) -> str:
+    """Name the quota pool that pays for `model`: every model is its own group."""
+    return model
+
+
+def cost(tokens: Tokens, reference: int) -> int:
+    """Micro-units for these tokens, given the group's reference allowance in weighted tokens."""
+    cached = min(tokens.cached, tokens.prompt)
+    weighted = (
+        (tokens.prompt - cached) * _PROMPT_WEIGHT + cached * _CACHED_WEIGHT + tokens.completion * _COMPLETION_WEIGHT
+    )
+    return -(-weighted * MICRO // (1000 * reference))
+
+
+def worth(allowance_tokens: int, *, reference: int, ceiling: int) -> int:
+    """What sharing an account of this allowance is credited with, in micro-units (1,000,000 = one standard account)."""
+    return min(allowance_tokens * MICRO // reference, ceiling)
+
+
+def estimate_prompt(body: dict[str, Any]) -> int:
+    """Tokens a chat body will probably take; images count flat, however many bytes they are."""
+    tokens = sum(_message(message) for message in body["messages"])
+    return tokens + sum(_text(body[name]) for name in ("tools", "functions", "response_format") if name in body)
+
+
+def plausible(tokens: Tokens) -> bool:
+    """Tell whether an upstream's figures can be believed: not negative, not absurd."""
+    return all(0 <= count <= _MOST_TOKENS for count in (tokens.prompt, tokens.completion, tokens.cached))
+
+
+def _message(message: object) -> int:
+    if not isinstance(message, dict):
+        return _TOKENS_PER_MESSAGE
+    content = message.get("content")
+    parts: Iterable[object] = content if isinstance(content, list) else (content,)
+    rest = _text(message["tool_calls"]) if "tool_calls" in message else 0
+    return _TOKENS_PER_MESSAGE + rest + sum(_part(part) for part in parts)
+
+
+def _part(part: object) -> int:
+    if isinstance(part, dict) and "text" not in part:
+        return _TOKENS_PER_IMAGE
+    return _text(part["text"] if isinstance(part, dict) else part)
+
+
+def _text(value: object) -> int:
+    if value is None:
+        return 0
+    text = value if isinstance(value, str) else str(value)
+    return len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN + 1

@@ -1,0 +1,97 @@
+"""Every Celery task, thin, and the timetable: all the clocks on one page.
+
+Invariant: a task may run twice, late, or beside itself, and the result is the same as once and on time. What
+is due is read from the rows, never from the fact that a task was called.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Task
+from celery.schedules import crontab
+from flask import Flask
+
+from shared_accounts.config import Settings
+from shared_accounts.extensions import celery, db
+from shared_accounts.gateway import books
+from shared_accounts.quotas import proof, refill
+
+log = logging.getLogger(__name__)
+
+_SOFT_SECONDS, _HARD_SECONDS = 50, 60
+
+TIMETABLE: dict[str, dict[str, Any]] = {
+    # The first run after the hour pays, the others find nothing due; a missed one is made up in five minutes.
+    "refill quotas": {"task": "shared_accounts.refill_quotas", "schedule": crontab(minute="0-59/5")},
+    "close abandoned exchanges": {"task": "shared_accounts.close_abandoned_exchanges", "schedule": 20.0},
+    "prove the ledger": {"task": "shared_accounts.prove_ledger", "schedule": crontab(minute="7")},
+}
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings: results are rows, not messages; a broker that hangs must not hang us."""
+    return {
+        "broker_url": settings.redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            "socket_timeout": 2,
+            "socket_connect_timeout": 1,
+            # Longer than the longest task: a task that is still running must not be handed out again.
+            "visibility_timeout": 5 * _HARD_SECONDS,
+            "unacked_restore_throttle": 1,
+        },
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_soft_time_limit": _SOFT_SECONDS,
+        "task_time_limit": _HARD_SECONDS,
+        "task_publish_retry": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "beat_schedule": TIMETABLE,
+        "beat_max_loop_interval": 30,
+        "timezone": "UTC",
+    }
+
+
+def bind(app: Flask) -> None:
+    """Run every task inside the application's context."""
+
+    class ContextTask(Task):  # type: ignore[misc]
+        """A task that sees what a request sees."""
+
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with app.app_context():
+                return self.run(*args, **kwargs)
+
+    celery.Task = ContextTask
+    celery.set_default()
+
+
+@celery.task(name="shared_accounts.refill_quotas", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS)
+def refill_quotas() -> None:
+    """Give every pool the full hours it has not received yet."""
+    moved = refill.refill()
+    db.session.commit()
+    log.info("quotas refilled", extra={"pools": moved})
+
+
+@celery.task(name="shared_accounts.close_abandoned_exchanges", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS)
+def close_abandoned_exchanges() -> None:
+    """Settle what workers that died have left open."""
+    closed = books.close_abandoned()
+    if closed:
+        log.warning("abandoned exchanges closed", extra={"exchanges": closed})
+
+
+@celery.task(name="shared_accounts.prove_ledger", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS)
+def prove_ledger() -> None:
+    """Prove every pool from its rows, and cry out if one is wrong."""
+    problems = proof.verify()
+    for problem in problems:
+        log.critical("ledger proof failed", extra={"problem": problem})
+    if not problems:
+        log.info("ledger proved", extra={"pools": proof.count_pools()})

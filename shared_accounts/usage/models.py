@@ -1,0 +1,63 @@
+"""What happened: a line per exchange, opened before the upstream is called and closed once after."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared_accounts.extensions import db
+
+OUTCOMES = ("served", "broken", "timed_out", "client_left", "interrupted", "failed", "abandoned")
+BASES = ("measured", "estimated", "partial", "released")
+
+
+class UsageLog(db.Model):  # type: ignore[name-defined,misc]
+    """One exchange. Rows outlive users, keys and accounts, so there are no foreign keys.
+
+    While open, the row is a lease: a live worker extends `lease_until`, the reaper closes what has expired.
+    Amounts are micro-units, `cost` the true or estimated price and `charged` what the pool paid of it.
+    """
+
+    __tablename__ = "usage_log"
+    __table_args__ = (
+        CheckConstraint("state in ('open', 'closed')", name="state"),
+        CheckConstraint(f"outcome in {OUTCOMES}", name="outcome"),
+        CheckConstraint(f"basis in {BASES}", name="basis"),
+        CheckConstraint("(state = 'closed') = (outcome is not null and basis is not null)", name="closed"),
+        Index("usage_log_user_id_idx", "user_id", "opened_at"),
+        Index("usage_log_account_id_idx", "account_id", "opened_at"),
+        Index("usage_log_api_key_id_idx", "api_key_id", "opened_at", postgresql_where=text("api_key_id is not null")),
+        Index("usage_log_open_idx", "account_id", postgresql_where=text("state = 'open'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[int]
+    api_key_id: Mapped[int | None]
+    account_id: Mapped[int]
+    contributor_id: Mapped[int]
+    model: Mapped[str]
+    model_group: Mapped[str]
+    endpoint: Mapped[str]
+    stream: Mapped[bool]
+    worker: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="open")
+    outcome: Mapped[str | None]
+    basis: Mapped[str | None]
+    http_status: Mapped[int | None]
+    error_code: Mapped[str | None]
+    estimate: Mapped[int]
+    cost: Mapped[int] = mapped_column(server_default="0")
+    charged: Mapped[int] = mapped_column(server_default="0")
+    prompt_tokens: Mapped[int | None]
+    completion_tokens: Mapped[int | None]
+    cached_tokens: Mapped[int | None]
+    attempts: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
+    first_byte_ms: Mapped[int | None]
+    total_ms: Mapped[int | None]
+    opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    closed_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime]
