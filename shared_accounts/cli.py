@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 
 import click
 from flask import Flask, current_app
@@ -53,7 +54,7 @@ def bootstrap() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def create(name: str, *, admin: bool, password_stdin: bool) -> None:
     """Make a user; without --password-stdin a password is generated and printed, this once."""
-    given = click.get_text_stream("stdin").readline().rstrip("\r\n") if password_stdin else None
+    given = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     password = secrets.token_urlsafe(15) if given is None else given
     _register(name, password, role="admin" if admin else "user")
     click.echo(f"{name} has been created." if password_stdin else f"{name} has been created, with password {password}")

@@ -29,30 +29,38 @@ _REDIS_SECONDS = 0.25
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
-class _Component(Schema):
+class Component(Schema):
+    """What one part says of itself."""
+
     status = fields.String()
     message = fields.String()
     type = fields.String()
 
 
-class _Components(Schema):
-    api = fields.Nested(_Component)
-    database = fields.Nested(_Component)
-    cache = fields.Nested(_Component)
+class Components(Schema):
+    """The parts."""
+
+    api = fields.Nested(Component)
+    database = fields.Nested(Component)
+    cache = fields.Nested(Component)
 
 
-class _Health(Schema):
+class Health(Schema):
+    """What works."""
+
     status = fields.String(metadata={"description": "healthy, degraded (slower, less exact) or unhealthy"})
-    components = fields.Nested(_Components)
+    components = fields.Nested(Components)
 
 
-class _Probe(Schema):
+class Probe(Schema):
+    """One word."""
+
     status = fields.String()
 
 
 @blueprint.get("/api/health")
-@blueprint.response(200, _Health)
-@blueprint.alt_response(503, schema=_Health)
+@blueprint.response(200, Health)
+@blueprint.alt_response(503, schema=Health)
 def health() -> tuple[dict[str, Any], int]:
     """Show what works.
 
@@ -70,15 +78,15 @@ def health() -> tuple[dict[str, Any], int]:
 
 
 @blueprint.get("/livez")
-@blueprint.response(200, _Probe)
+@blueprint.response(200, Probe)
 def livez() -> dict[str, str]:
     """Answer as long as the process can; depends on nothing."""
     return {"status": "alive"}
 
 
 @blueprint.get("/readyz")
-@blueprint.response(200, _Probe)
-@blueprint.alt_response(503, schema=_Probe)
+@blueprint.response(200, Probe)
+@blueprint.alt_response(503, schema=Probe)
 def readyz() -> tuple[dict[str, str], int]:
     """Tell whether to send requests here: PostgreSQL answers and its tables are not older than this code."""
     try:

@@ -57,6 +57,13 @@ class Refusal(Schema):
     errors = fields.Dict(metadata={"description": "What is wrong, by place and field"})
 
 
+class Done(Schema):
+    """What an act without a result answers; the original front end reads `success`."""
+
+    message = fields.String()
+    success = fields.Boolean()
+
+
 class _StrictParser(FlaskParser):
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs calls it so
         """Return the body's members; an empty body has none."""

@@ -11,28 +11,24 @@ for the same exchange.
 
 from __future__ import annotations
 
-import logging
+import os
+import queue
+import threading
+from collections import deque
 from collections.abc import Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg2
 import psycopg2.extras
 from gevent import Timeout
-from sqlalchemy import exc
-from sqlalchemy.pool import QueuePool
+from psycopg2.extensions import connection as Connection
 
 from shared_accounts.errors import DatabaseUnavailable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from psycopg2.extensions import connection
-
-log = logging.getLogger(__name__)
+psycopg2.extras.register_uuid()
 
 _CONNECT_SECONDS = 3
-_WAIT_SECONDS = 2
+_WAIT_SECONDS = 5
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
@@ -42,9 +38,7 @@ class Statements:
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
         self._calls: dict[str, str] = {}
-        self._pool: QueuePool | None = None
-        self._options = ""
-        self._dsn = ""
+        self._pool: _Pool | None = None
 
     def register(self, name: str, types: Sequence[str], text: str) -> None:
         """Declare a statement with parameters `$1..$n` of these types, before the pool is bound."""
@@ -53,17 +47,9 @@ class Statements:
 
     def bind(self, url: str, *, size: int, timeout_ms: int) -> None:
         """Point the pool at a database; connections are made when first needed."""
-        self._dsn = url.replace("postgresql+psycopg2://", "postgresql://", 1)
-        self._options = f"-c statement_timeout={timeout_ms} -c plan_cache_mode=force_generic_plan -c jit=off"
-        self._pool = QueuePool(
-            self._connect, pool_size=size, max_overflow=0, timeout=_WAIT_SECONDS, reset_on_return=None, use_lifo=True
-        )
-
-    def prepare(self, connection: connection) -> None:
-        """Prepare every registered statement on `connection`."""
-        with connection.cursor() as cursor:
-            for text in self._texts.values():
-                cursor.execute(text)
+        dsn = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+        options = f"-c statement_timeout={timeout_ms} -c plan_cache_mode=force_generic_plan -c jit=off"
+        self._pool = _Pool(dsn, options, list(self._texts.values()), size)
 
     def row(self, name: str, *values: object) -> tuple[Any, ...] | None:
         """Run a statement and return its first row; raises `DatabaseUnavailable` when PostgreSQL is away."""
@@ -71,53 +57,113 @@ class Statements:
         return found[0] if found else None
 
     def rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run a statement and return all its rows."""
-        for last in (False, True):
-            try:
-                return self._run(name, values)
-            except _LOST as error:
-                if last or isinstance(error, psycopg2.errors.QueryCanceled):
-                    raise DatabaseUnavailable from error
-                self._forget()
-        return []
-
-    def _run(self, name: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        with self._connection() as connection, connection.cursor() as cursor:
-            cursor.execute(self._calls[name], values)
-            return cursor.fetchall() if cursor.description else []
-
-    def _forget(self) -> None:
-        """Drop the idle connections: when one is lost, a restart has usually taken the others too."""
-        if self._pool is not None:
-            self._pool, old = self._pool.recreate(), self._pool
-            old.dispose()
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
+        """Run a statement and return all its rows; raises `DatabaseUnavailable` when PostgreSQL is away."""
         if self._pool is None:
             raise DatabaseUnavailable
         try:
-            fairy = self._pool.connect()
-        except exc.TimeoutError as error:
+            return self._pool.run(self._calls[name], values)
+        except psycopg2.errors.QueryCanceled as error:
             raise DatabaseUnavailable from error
+        except _LOST:
+            # When one connection is lost, a restart has usually taken the others too.
+            self._pool.forget_idle()
         try:
-            yield fairy
-        except psycopg2.Error as error:
-            if not isinstance(error, psycopg2.IntegrityError):
-                fairy.invalidate()
-            raise
-        except BaseException:
-            # A greenlet killed in the middle of a query leaves the connection in an unknown state.
-            fairy.invalidate()
-            raise
-        finally:
-            fairy.close()
+            return self._pool.run(self._calls[name], values)
+        except _LOST as error:
+            raise DatabaseUnavailable from error
 
-    def _connect(self) -> connection:
+
+class _Pool:
+    """Connections handed from one waiter to the next in the order they came.
+
+    A pool that lets whoever runs next take a free connection starves those who wait: under load on one hot
+    row, some waited for seconds while others never did.
+    """
+
+    def __init__(self, dsn: str, options: str, prepare: list[str], size: int) -> None:
+        self._dsn = dsn
+        self._options = options
+        self._prepare = prepare
+        self._free = size
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._waiting: deque[queue.SimpleQueue[Connection | None]] = deque()
+        self._process = os.getpid()
+
+    def run(self, call: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run one statement on one connection; a connection in doubt is not used again."""
+        connection = self._take()
+        sound = False
+        try:
+            if connection is None:
+                connection = self._connect()
+            with connection.cursor() as cursor:
+                cursor.execute(call, values)
+                rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
+            sound = True
+        except (psycopg2.IntegrityError, psycopg2.DataError):
+            sound = True
+            raise
+        else:
+            return rows
+        finally:
+            # A greenlet killed in the middle of a query leaves its connection in an unknown state, too.
+            self._give_back(connection if sound else self._discard(connection))
+
+    def forget_idle(self) -> None:
+        """Close every connection that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._free += len(idle)
+        for connection in idle:
+            self._discard(connection)
+
+    def _take(self) -> Connection | None:
+        """Return an idle connection, or nothing when the taker may make one."""
+        with self._lock:
+            if self._process != os.getpid():
+                # A forked child must not speak on its parent's connections.
+                self._free += len(self._idle)
+                self._idle, self._process = [], os.getpid()
+            if self._idle:
+                return self._idle.pop()
+            if self._free:
+                self._free -= 1
+                return None
+            turn: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
+            self._waiting.append(turn)
+        try:
+            return turn.get(timeout=_WAIT_SECONDS)
+        except queue.Empty:
+            return self._give_up(turn)
+
+    def _give_up(self, turn: queue.SimpleQueue[Connection | None]) -> Connection | None:
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                raise DatabaseUnavailable
+        return turn.get()  # it came in the very moment we lost patience
+
+    def _give_back(self, connection: Connection | None) -> None:
+        """Hand a connection, or the right to make one, to whoever has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().put(connection)
+            elif connection is None:
+                self._free += 1
+            else:
+                self._idle.append(connection)
+
+    def _discard(self, connection: Connection | None) -> None:
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> Connection:
         # psycopg2 ignores connect_timeout once it waits cooperatively, hence the timer.
         with Timeout(_CONNECT_SECONDS, psycopg2.OperationalError("connect timed out")):
             made = psycopg2.connect(self._dsn, options=self._options, keepalives_idle=30, tcp_user_timeout=10000)
         made.autocommit = True
-        psycopg2.extras.register_uuid(conn_or_curs=made)
-        self.prepare(made)
+        with made.cursor() as cursor:
+            for text in self._prepare:
+                cursor.execute(text)
         return made

@@ -16,7 +16,7 @@ from shared_accounts.auth.guards import signed_in
 from shared_accounts.crypto import fingerprint
 from shared_accounts.errors import InvalidCredentials
 from shared_accounts.extensions import db, limiter
-from shared_accounts.json_bodies import Door, Text
+from shared_accounts.json_bodies import Done, Door, Text
 from shared_accounts.requests_in import settings
 from shared_accounts.users import roster
 from shared_accounts.users.models import User
@@ -26,12 +26,16 @@ log = logging.getLogger(__name__)
 blp = Door("auth", __name__, url_prefix="/api/auth", description="Signing in and out")
 
 
-class _Credentials(Schema):
+class Credentials(Schema):
+    """What somebody signs in with."""
+
     username = Text(min=1, max=50, required=True)
     password = fields.String(required=True, validate=validate.Length(min=1, max=1024), metadata={"format": "password"})
 
 
-class _User(Schema):
+class UserSchema(Schema):
+    """A user as she sees herself."""
+
     id = fields.Integer()
     username = fields.String()
     avatar_url = fields.String()
@@ -46,21 +50,18 @@ class _User(Schema):
     prefer_shared = fields.Boolean()
 
 
-class _SignedIn(Schema):
+class SignedIn(Schema):
+    """A fresh sign-in."""
+
     access_token = fields.String()
     token_type = fields.Constant("bearer", metadata={"type": "string"})
     expires_in = fields.Integer(metadata={"description": "Seconds"})
-    user = fields.Nested(_User)
-
-
-class _Done(Schema):
-    message = fields.String()
-    success = fields.Boolean()
+    user = fields.Nested(UserSchema)
 
 
 @blp.post("/login")
-@blp.arguments(_Credentials)
-@blp.response(200, _SignedIn)
+@blp.arguments(Credentials)
+@blp.response(200, SignedIn)
 @blp.refuses(401, 403, 422, 429)
 def login(body: dict[str, str]) -> dict[str, Any]:
     """Exchange a user name and a password for a token.
@@ -78,7 +79,7 @@ def login(body: dict[str, str]) -> dict[str, Any]:
 
 @blp.post("/logout")
 @signed_in
-@blp.response(200, _Done)
+@blp.response(200, Done)
 def logout() -> dict[str, Any]:
     """End this session; its token is worthless from now on, other sessions go on."""
     tokens.revoke(g.person.session_id)
@@ -88,7 +89,7 @@ def logout() -> dict[str, Any]:
 
 @blp.get("/me")
 @signed_in
-@blp.response(200, _User)
+@blp.response(200, UserSchema)
 def me() -> User:
     """Show who is signed in."""
     return roster.get(g.person.id)

@@ -6,6 +6,7 @@ list of plain SHA-256 sums is no use against it). The tag in front lets scheme a
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hmac
 import os
@@ -110,4 +111,6 @@ def _threads() -> ThreadPool:
     owner = os.getpid(), id(hub)
     if owner not in _pools:
         _pools[owner] = ThreadPool(_THREADS, hub=hub)
+        # A process that ends while bcrypt runs in a thread is aborted by the C library, with a core dump.
+        atexit.register(_pools[owner].join)
     return _pools[owner]

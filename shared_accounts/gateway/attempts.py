@@ -10,7 +10,6 @@ import math
 import os
 import time
 from http import HTTPStatus
-from uuid import UUID
 
 from shared_accounts.accounts import standing
 from shared_accounts.accounts.selection import Candidate
@@ -69,10 +68,11 @@ def open_exchange(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint:
     return exchange
 
 
-def new_id() -> UUID:
+def new_id() -> str:
     """Return a time-ordered UUID (RFC 9562, version 7): log rows land beside their neighbours."""
     moment = time.time_ns() // 1_000_000
-    return UUID(int=(moment << 80) | (0x7 << 76) | (0b10 << 62) | (int.from_bytes(os.urandom(10)) & _RANDOM_BITS))
+    random = int.from_bytes(os.urandom(10)) & _RANDOM_BITS
+    return f"{(moment << 80) | (0x7 << 76) | (0b10 << 62) | random:032x}"
 
 
 def _opening(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint: str) -> books.Opening:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -22,6 +21,8 @@ from shared_accounts.quotas.ledger import RESERVE, SETTLE
 from shared_accounts.quotas.pricing import Tokens
 from shared_accounts.usage import log
 from shared_accounts.users.roster import Caller
+
+OPEN = "open"
 
 _CALLER = """
 caller as materialized (
@@ -73,7 +74,7 @@ statements.register("abandoned_exchanges", ("integer",), log.ABANDONED)
 class Opening:
     """What an exchange is, before it happens."""
 
-    id: UUID
+    id: str
     caller: Caller
     model: str
     model_group: str
@@ -107,14 +108,14 @@ def open_line(opening: Opening, candidate: Candidate) -> str:
     """
     caller = opening.caller
     row = statements.row(
-        "open_exchange", opening.id, caller.fingerprint, caller.session_id, candidate.id, opening.model,
+        "open_exchange", opening.id, caller.fingerprint, caller.session_id and str(caller.session_id), candidate.id, opening.model,
         opening.model_group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
         opening.lease_seconds,
     )  # fmt: skip
     return str(row[0]) if row else "unavailable"
 
 
-def close_line(exchange_id: UUID, closing: Closing, *, only_if_expired: bool = False) -> bool:
+def close_line(exchange_id: str, closing: Closing, *, only_if_expired: bool = False) -> bool:
     """Settle and close; returns whether it was this call that did it."""
     tokens = closing.tokens
     row = statements.row(
@@ -126,9 +127,9 @@ def close_line(exchange_id: UUID, closing: Closing, *, only_if_expired: bool = F
     return bool(row and row[0])
 
 
-def extend(exchange_ids: list[UUID], lease_seconds: float) -> None:
+def extend(exchange_ids: list[str], lease_seconds: float) -> None:
     """Extend the leases of exchanges that are still alive in this worker."""
-    statements.row("extend_exchanges", exchange_ids, lease_seconds)
+    statements.row("extend_exchanges", "{" + ",".join(exchange_ids) + "}", lease_seconds)
 
 
 def close_abandoned(limit: int = 500) -> int:
@@ -140,5 +141,5 @@ def close_abandoned(limit: int = 500) -> int:
     closed = 0
     for exchange_id, estimate in statements.rows("abandoned_exchanges", limit):
         ending = Closing("abandoned", "estimated", cost=estimate, error_code="worker_lost")
-        closed += close_line(exchange_id, ending, only_if_expired=True)
+        closed += close_line(str(exchange_id), ending, only_if_expired=True)
     return closed

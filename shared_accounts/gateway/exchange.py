@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import gevent
 import orjson
@@ -46,7 +45,7 @@ _LAST_WORDS = {
 class Exchange:
     """One chat, from the first attempt to the settled line."""
 
-    def __init__(self, gateway: Gateway, exchange_id: UUID, chat: ChatRequest) -> None:
+    def __init__(self, gateway: Gateway, exchange_id: str, chat: ChatRequest) -> None:
         self.id = exchange_id
         self.chat = chat
         self.attempts: list[dict[str, Any]] = []
@@ -223,7 +222,7 @@ class Exchange:
                 gevent.sleep(0.25 * 2**attempt)
             else:
                 return
-        log.error("exchange left to the reaper", extra={"exchange_id": str(self.id)})
+        log.error("exchange left to the reaper", extra={"exchange_id": self.id})
 
     def _ms(self, moment: float | None) -> int | None:
         return None if moment is None else round((moment - self._started) * 1000)

