@@ -2,5 +2,5 @@
 
 from shared_accounts import create_app
 
-app = create_app()
-celery_app = app.extensions["celery"]
+flask_app = create_app()  # not `app`: the celery command would take that name for its own
+celery_app = flask_app.extensions["celery"]

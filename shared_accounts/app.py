@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared_accounts import cli, health, refusals, requests_in, tasks
+from shared_accounts import api_pages, cli, health, refusals, requests_in, tasks
 from shared_accounts.accounts import api as accounts_api
 from shared_accounts.accounts.selection import Supply
 from shared_accounts.auth import api as auth_api
@@ -82,7 +82,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "API_TITLE": "shared_accounts",
         "API_VERSION": "1",
         "OPENAPI_VERSION": "3.0.3",
-        **({"OPENAPI_URL_PREFIX": "/api", "OPENAPI_JSON_PATH": "openapi.json"} if settings.docs_enabled else {}),
+        **api_pages.configuration(settings),
     }
 
 
@@ -103,4 +103,5 @@ def _open_doors(app: Flask) -> None:
     for door in (auth_api, keys_api, accounts_api, quotas_api):
         api.register_blueprint(door.blp)
     app.register_blueprint(v1.blueprint)
-    app.register_blueprint(health.blueprint)
+    api.register_blueprint(health.blueprint)
+    api_pages.register(app)

@@ -13,16 +13,18 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
+from limits import parse_many
 
 MICRO = 1_000_000
 """Micro-units in one unit of quota (specification section 1)."""
 
 _SAMPLES = ("change-this", "your-secret", "your-encryption", "changeme", "example", "password")
+_MAY_BE_ZERO = {"trusted_proxies", "quota_capacity_per_account", "quota_refill_per_account", "supply_cache_seconds"}
 _MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2 asks this of an HS256 key
 _MIN_SECRET_BITS = 128
 
@@ -36,7 +38,10 @@ def _units(text: str) -> int:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise ValueError(text)
+    return names
 
 
 def _switch(text: str) -> bool:
@@ -51,6 +56,13 @@ def _postgres(text: str) -> str:
     return f"postgresql+psycopg2://{rest}"
 
 
+def _limits(text: str) -> str:
+    """Accept what Flask-Limiter accepts; it would only log a mistake, and then limit nothing."""
+    if not parse_many(text):
+        raise ValueError(text)
+    return text
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -60,13 +72,13 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
-def _setting(parse: Callable[[str], Any], default: Any = dataclasses.MISSING, *, secret: bool = False) -> Any:  # noqa: ANN401 - dataclass fields of every type
+def _setting(parse: Callable[[str], Any], default: Any = dataclasses.MISSING, *, secret: bool = False) -> Any:
     return field(default=default, metadata={"parse": parse, "secret": secret})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
-    """The whole configuration; `.env.example` explains each setting."""
+    """The whole configuration; `.env.example` explains each setting. Half of it is secret, so it has no `repr`."""
 
     database_url: str = _setting(_postgres)
     redis_url: str = _setting(str)
@@ -88,8 +100,8 @@ class Settings:
     admin_password: str = _setting(str, "")
     jwt_algorithm: str = _setting(_one_of("HS256"), "HS256")
     jwt_expire_hours: int = _setting(int, 24)
-    login_limit: str = _setting(str, "5 per minute; 50 per hour")
-    login_limit_per_account: str = _setting(str, "100 per hour")
+    login_limit: str = _setting(_limits, "5 per minute; 50 per hour")
+    login_limit_per_account: str = _setting(_limits, "100 per hour")
 
     quota_capacity_per_account: int = _setting(_units, 2 * MICRO)
     quota_refill_per_account: int = _setting(_units, 400_000)
@@ -123,9 +135,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if environ is None:
         environ = {**{k: v for k, v in dotenv_values(".env").items() if v is not None}, **os.environ}
     values, problems = _parse(environ)
+    problems += [*_out_of_range(values), *_weak(values)]
     if not problems:
         settings = Settings(**values)
-        problems = [*_inconsistent(settings), *_weak(settings)]
+        problems += _inconsistent(settings)
     if problems:
         raise ConfigurationError("Cannot start. " + " ".join(problems))
     return settings
@@ -143,7 +156,7 @@ def _parse(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
             continue
         try:
             values[spec.name] = spec.metadata["parse"](text)
-        except (ValueError, KeyError, InvalidOperation):
+        except (ValueError, KeyError, ArithmeticError):
             problems.append(f"{name} is not a valid value.")
     return values, problems
 
@@ -153,24 +166,25 @@ def _inconsistent(settings: Settings) -> Iterable[str]:
         yield "LEASE_SECONDS must be at least twice HEARTBEAT_SECONDS, or live streams would be reaped."
     if settings.upstream_total_timeout < settings.upstream_first_byte_timeout:
         yield "UPSTREAM_TOTAL_TIMEOUT must not be shorter than UPSTREAM_FIRST_BYTE_TIMEOUT."
-    for name in ("reference_allowance_tokens", "default_completion_tokens", "max_attempts", "web_concurrency"):
-        if getattr(settings, name) < 1:
-            yield f"{name.upper()} must be at least 1."
 
 
-def _weak(settings: Settings) -> Iterable[str]:
-    for key in settings.plugin_api_encryption_key:
+def _out_of_range(values: Mapping[str, Any]) -> Iterable[str]:
+    for name, value in values.items():
+        if isinstance(value, int | float) and not (0 < value < math.inf or (value == 0 and name in _MAY_BE_ZERO)):
+            yield f"{name.upper()} is out of range."
+
+
+def _weak(values: Mapping[str, Any]) -> Iterable[str]:
+    for key in values.get("plugin_api_encryption_key", ()):
         try:
             Fernet(key)
         except ValueError:
             yield "PLUGIN_API_ENCRYPTION_KEY is not a list of Fernet keys."
-    if settings.app_env == "development":
+    if values.get("app_env") == "development":
         return
     seen: set[str] = set()
     for spec in dataclasses.fields(Settings):
-        if not spec.metadata["secret"]:
-            continue
-        value = getattr(settings, spec.name)
+        value = values.get(spec.name, ()) if spec.metadata["secret"] else ()
         for text in (value,) if isinstance(value, str) else value:
             if _is_weak(text) or text in seen:
                 yield f"{spec.name.upper()} is a weak, sample or reused secret."

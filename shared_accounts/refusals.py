@@ -7,20 +7,35 @@ and drops headers, so these are registered after it and replace it.
 from __future__ import annotations
 
 import logging
+import time
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from flask_limiter import RateLimitExceeded
 from psycopg2 import Error as DriverError
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeoutError
+from psycopg2 import InterfaceError, OperationalError
+from redis import RedisError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from shared_accounts.errors import BodyTooLarge, DatabaseUnavailable, ServiceError, TooManyRequests
+from shared_accounts.extensions import limiter
 
 log = logging.getLogger(__name__)
 
+_A_MINUTE = 60
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+
+
+class _BugError(ServiceError):
+    """Nothing the caller did: a mistake of ours."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "INTERNAL_ERROR"
+    message = "Something went wrong here; the request id finds it in the log."
+    openai_type = "server_error"
 
 
 def register(app: Flask) -> None:
@@ -50,7 +65,7 @@ def render(error: ServiceError) -> Response:
 
 
 def openai_body(error: ServiceError) -> dict[str, Any]:
-    """The error object every OpenAI SDK understands; all four keys are required."""
+    """Return the error object every OpenAI SDK understands; all four keys are required."""
     body: dict[str, Any] = {
         "message": error.message,
         "type": error.openai_type,
@@ -107,30 +122,38 @@ def _sentence(status: HTTPStatus, messages: dict[str, Any] | None) -> str:
     if not messages:
         return status.description or status.phrase
     fields = [name for place in messages.values() if isinstance(place, dict) for name in place]
-    return "These fields cannot be used: " + ", ".join(sorted(map(str, fields))) + "." if fields else status.phrase
+    if fields:
+        return "These fields cannot be used: " + ", ".join(sorted(map(str, fields))) + "."
+    return " ".join(str(sentence) for place in messages.values() for sentence in place)
 
 
-def _render_limit(error: RateLimitExceeded) -> Response:
-    response = render(TooManyRequests(retry_after=60))
-    for name, value in error.get_headers():
-        if name == "Retry-After":
-            response.headers[name] = value
-    return response
+def _render_limit(_: RateLimitExceeded) -> Response:
+    return render(TooManyRequests(retry_after=_seconds_left()))
+
+
+def _seconds_left() -> int:
+    """Return when the window that was exceeded ends."""
+    try:
+        exceeded = limiter.current_limit
+        return max(1, exceeded.reset_at - int(time.time())) if exceeded else _A_MINUTE
+    except RedisError:
+        return _A_MINUTE
 
 
 def _render_database(error: Exception) -> Response:
-    log.error("database unavailable", extra={"error": type(error).__name__, "request_id": g.get("request_id")})
-    if isinstance(error, DBAPIError) and not error.connection_invalidated and not _is_overload(error):
+    if not _is_outage(error):
         return _render_bug(error)
+    log.error("database unavailable", extra={"error": type(error).__name__, "request_id": g.get("request_id")})
     return render(DatabaseUnavailable())
 
 
-def _is_overload(error: DBAPIError) -> bool:
-    return type(error).__name__ in {"OperationalError", "InterfaceError"}
+def _is_outage(error: Exception) -> bool:
+    """Tell a database that is away, locked or overloaded from a statement of ours that is wrong."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error.orig, OperationalError | InterfaceError)
+    return isinstance(error, PoolTimeoutError | OperationalError | InterfaceError)
 
 
 def _render_bug(error: Exception) -> Response:
     log.error("unexpected error", exc_info=error, extra={"request_id": g.get("request_id")})
-    refusal = ServiceError("Something went wrong here; the request id finds it in the log.")
-    refusal.status, refusal.code, refusal.openai_type = HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "server_error"
-    return render(refusal)
+    return render(_BugError())

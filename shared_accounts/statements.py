@@ -46,8 +46,12 @@ class Statements:
         self._calls[name] = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
 
     def bind(self, url: str, *, size: int, timeout_ms: int) -> None:
-        """Point the pool at a database; connections are made when first needed."""
+        """Point the pool at a database; connections are made when first needed. Twice the same keeps the pool."""
         dsn = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+        if self._pool is not None and self._pool.dsn == dsn:
+            return
+        if self._pool is not None:
+            self._pool.forget_idle()
         options = f"-c statement_timeout={timeout_ms} -c plan_cache_mode=force_generic_plan -c jit=off"
         self._pool = _Pool(dsn, options, list(self._texts.values()), size)
 
@@ -81,7 +85,7 @@ class _Pool:
     """
 
     def __init__(self, dsn: str, options: str, prepare: list[str], size: int) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
         self._options = options
         self._prepare = prepare
         self._free = size
@@ -161,7 +165,7 @@ class _Pool:
     def _connect(self) -> Connection:
         # psycopg2 ignores connect_timeout once it waits cooperatively, hence the timer.
         with Timeout(_CONNECT_SECONDS, psycopg2.OperationalError("connect timed out")):
-            made = psycopg2.connect(self._dsn, options=self._options, keepalives_idle=30, tcp_user_timeout=10000)
+            made = psycopg2.connect(self.dsn, options=self._options, keepalives_idle=30, tcp_user_timeout=10000)
         made.autocommit = True
         with made.cursor() as cursor:
             for text in self._prepare:

@@ -57,17 +57,22 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
+class ContextTask(Task):  # type: ignore[misc]
+    """A task that sees what a request sees."""
+
+    app_to_enter: Flask
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        with self.app_to_enter.app_context():
+            return self.run(*args, **kwargs)
+
+
+celery.Task = ContextTask
+
+
 def bind(app: Flask) -> None:
-    """Run every task inside the application's context."""
-
-    class ContextTask(Task):  # type: ignore[misc]
-        """A task that sees what a request sees."""
-
-        def __call__(self, *args: object, **kwargs: object) -> object:
-            with app.app_context():
-                return self.run(*args, **kwargs)
-
-    celery.Task = ContextTask
+    """Run every task inside this application's context."""
+    ContextTask.app_to_enter = app
     celery.set_default()
 
 

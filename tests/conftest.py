@@ -29,10 +29,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 
-from shared_accounts import create_app
+from shared_accounts import create_app, tasks
 from shared_accounts.auth import tokens
 from shared_accounts.config import Settings, load
-from shared_accounts.extensions import db, limiter
+from shared_accounts.extensions import db, limiter, statements
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
 from shared_accounts.users.models import User
 from tests import factories
@@ -138,8 +138,11 @@ def session(app: Flask, clean_redis: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def committed(app: Flask, clean_redis: None) -> Iterator[Any]:
+def committed(app: Flask, settings: Settings, clean_redis: None) -> Iterator[Any]:
     """Commits are real; every row is deleted after the test."""
+    # Another application may have been made since: these two are one per process.
+    statements.bind(settings.database_url, size=settings.statement_pool_size, timeout_ms=settings.statement_timeout_ms)
+    tasks.bind(app)
     with app.app_context():
         try:
             yield db.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -98,8 +99,8 @@ def me() -> User:
 @contextmanager
 def _counting_wrong_attempts(username: str) -> Iterator[None]:
     """Count an attempt before it is made, so that parallel guesses all count, and take it back unless it was wrong."""
-    # No name lies in Redis.
-    g.attempted = fingerprint(username.casefold()).hex()
+    # No name lies in Redis, and every spelling of a name counts as one.
+    g.attempted = fingerprint(unicodedata.normalize("NFKC", username).casefold()).hex()
     _count_attempt()
     wrong = False
     try:

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server that says plainly that it is a demo: `python -m shared_accounts.local.demo PORT`.
+"""A small OpenAI-compatible server that says plainly that it is a demo: `python demo.py PORT`.
 
 It has one model, `demo`, and one key, `demo`. It serves local mode and tests, so that the whole path through the
 gateway can be tried before anybody has contributed a real account.

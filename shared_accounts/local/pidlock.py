@@ -31,11 +31,21 @@ def signal_holder(path: Path, number: signal.Signals) -> None:
     if pid <= 1:  # to `kill` these mean our own group and everything
         return
     with contextlib.suppress(ProcessLookupError):
-        if number is not signal.SIGKILL:
+        if number is signal.SIGKILL or _is_dead(pid):
+            os.killpg(pid, number)
+        else:
             os.kill(pid, number)
-            return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
+
+
+def _is_dead(pid: int) -> bool:
+    """Say whether the process has ended; one that nobody reaped (PID 1 of a container may not) could be signalled."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except ProcessLookupError:
+        return True
+    except FileNotFoundError:  # no /proc, as on macOS, or gone a moment ago
+        return False
 
 
 def _locked(handle: int) -> bool:

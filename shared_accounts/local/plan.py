@@ -46,6 +46,7 @@ class Plan:
     home: Path
     settings: Mapping[str, str]
     ports: Mapping[str, int]
+    graceful_timeout: int
     password_is_ours: bool
 
     @property
@@ -80,8 +81,10 @@ def draw_up() -> Plan:
     (folder / "ready.json").unlink(missing_ok=True)
     made = {name: home.secret(folder, name, make) for name, make in _SECRETS.items()}
     settings = {**_DEFAULTS, **made, **chosen}
-    ports = {name: _port(settings, name, offset) for offset, name in enumerate(PORTS)}
-    return Plan(folder, settings, ports, password_is_ours="ADMIN_PASSWORD" not in chosen)
+    first = _number(settings, "PORT", "a port")
+    ports = {name: _port({name: str(first + offset), **settings}, name) for offset, name in enumerate(PORTS)}
+    graceful_timeout = _number(settings, "GRACEFUL_TIMEOUT", "a number of seconds")
+    return Plan(folder, settings, ports, graceful_timeout, password_is_ours="ADMIN_PASSWORD" not in chosen)
 
 
 def _given(values: Mapping[str, str | None]) -> dict[str, str]:
@@ -89,11 +92,18 @@ def _given(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value and value.strip()}
 
 
-def _port(settings: Mapping[str, str], name: str, offset: int) -> int:
-    text = settings.get(name) or str(int(settings["PORT"]) + offset)
-    if not text.strip().isdecimal() or not 0 < int(text) < 2**16:
-        raise LocalError(f"{name} must be a port between 1 and 65535.")
-    return int(text)
+def _port(settings: Mapping[str, str], name: str) -> int:
+    port = _number(settings, name, "a port")
+    if not 0 < port < 2**16:
+        raise LocalError(f"{name} would be {port}; it must be a port between 1 and 65535.")
+    return port
+
+
+def _number(settings: Mapping[str, str], name: str, what: str) -> int:
+    try:
+        return int(settings[name])
+    except ValueError:
+        raise LocalError(f"{name} must be {what}.") from None
 
 
 def _require_free(host: str, port: int, name: str) -> None:

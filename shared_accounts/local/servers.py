@@ -48,12 +48,17 @@ class _Server:
         self._prepare()
         self.process.start()
         deadline = time.monotonic() + _SLOWEST_START
-        while not self._answers():
-            if not self.process.alive or time.monotonic() > deadline:
-                self.process.stop()
-                said = self.process.output().strip().splitlines()[-3:]
-                raise LocalError("\n  ".join([f"{self.process.name} did not start; see {self.process.log}:", *said]))
-            time.sleep(0.02)
+        try:
+            while not self._answers():
+                if not self.process.alive or time.monotonic() > deadline:
+                    said = self.process.output().strip().splitlines()[-6:]
+                    raise LocalError(
+                        "\n  ".join([f"{self.process.name} did not start; see {self.process.log}:", *said])
+                    )
+                time.sleep(0.02)
+        except LocalError:
+            self.process.stop()
+            raise
 
     def stop(self) -> None:
         """Stop cleanly; harmless when it does not run."""

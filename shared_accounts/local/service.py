@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import requests
 
@@ -15,7 +15,9 @@ from shared_accounts.local.process import Process
 from shared_accounts.local.servers import Postgres, Redis, create_database
 from shared_accounts.local.supervisor import Signals, Supervisor, say
 
-_CELERY = ("celery", "-A", "celery_worker")
+_CELERY = ("-m", "celery", "-A", "celery_worker")
+# Alone here: looking for other workers would only cost a second.
+_WORKER = ("worker", "--loglevel", "INFO", "--concurrency", "2", "--without-mingle", "--without-gossip")
 
 
 class LocalService:
@@ -27,13 +29,17 @@ class LocalService:
         self.postgres = None if plan.settings.get("DATABASE_URL") else Postgres(plan.home, plan.ports["POSTGRES_PORT"])
         self.redis = None if plan.settings.get("REDIS_URL") else Redis(plan.home, plan.ports["REDIS_PORT"])
         self._environment = self._compose()
-        self.migrate = self._python("migrate", "flask", "--app", "wsgi", "db", "upgrade")
-        self.bootstrap = self._python("bootstrap", "flask", "--app", "wsgi", "users", "bootstrap")
-        self.web = self._python("web", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app")
-        self.worker = self._python("worker", *_CELERY, "worker", "--loglevel", "INFO", "--concurrency", "2")
-        schedule = str(plan.home / "beat" / "schedule")
-        self.beat = self._python("beat", *_CELERY, "beat", "--loglevel", "INFO", "--schedule", schedule)
-        self.demo = self._python("demo", "shared_accounts.local.demo", str(plan.ports["DEMO_PORT"]))
+        # Worker and beat say at this level that they are ready; their logs stay in files.
+        heard = {**self._environment, "LOG_LEVEL": "INFO"}
+        self.migrate = self._python("migrate", ["-m", "flask", "--app", "wsgi", "db", "upgrade"])
+        self.bootstrap = self._python("bootstrap", ["-m", "flask", "--app", "wsgi", "users", "bootstrap"])
+        self.web = self._python("web", ["-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
+        self.worker = self._python("worker", [*_CELERY, *_WORKER], environment=heard)
+        beat = ["beat", "--loglevel", "INFO", "--schedule", str(plan.home / "beat" / "schedule")]
+        self.beat = self._python("beat", [*_CELERY, *beat], environment=heard)
+        # By its path: importing it as part of the package would load the whole application with it.
+        demo = str(REPOSITORY / "shared_accounts" / "local" / "demo.py")
+        self.demo = self._python("demo", ["-P", demo, str(plan.ports["DEMO_PORT"])])
         servers = [[server.process] for server in (self.redis, self.postgres) if server]
         # Those who use the servers first; the demo after web, for it is what web is still streaming from.
         self._stages = [[self.migrate, self.bootstrap], [self.beat, self.worker, self.web], [self.demo], *servers]
@@ -92,15 +98,15 @@ class LocalService:
         ports = {name: str(port) for name, port in self.plan.ports.items()}
         return {**os.environ, **self.plan.settings, **ports, **servers}
 
-    def _python(self, name: str, module: str, *arguments: str) -> Process:
+    def _python(self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Process:
         return Process(
             name=name,
-            command=[sys.executable, "-m", module, *arguments],
+            command=[sys.executable, *arguments],
             directory=REPOSITORY,
             log=self.plan.home / "logs" / f"{name}.log",
             lock=self.plan.home / "run" / f"{name}.pid",
-            environment=self._environment,
-            patience=float(self.plan.settings["GRACEFUL_TIMEOUT"]) + 10,
+            environment=environment or self._environment,
+            patience=self.plan.graceful_timeout + 10,
         )
 
     def _end_leftovers(self) -> None:

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
+from time import monotonic
 
 from gevent import monkey
 from geventhttpclient.response import HTTPParseError, HTTPResponse
@@ -20,6 +21,7 @@ from shared_accounts.outbound.addresses import AddressRefused, Guard, Origin
 
 _READ_BYTES = 65536
 _IDLE_PER_ORIGIN = 512
+_LONGEST_IDLE_SECONDS = 60.0
 _INTERIM = 200
 _poll = monkey.get_original("select", "poll")  # a poll that never waits needs no cooperation
 
@@ -106,13 +108,14 @@ class Answer(HTTPResponse):  # type: ignore[misc]
 class Line:
     """One connection, and whether it has been used before."""
 
-    __slots__ = ("_idle", "_socket", "fresh", "silent")
+    __slots__ = ("_idle", "_socket", "fresh", "idle_since", "silent")
 
     def __init__(self, connected: socket.socket, idle: deque[Line]) -> None:
         self._socket: socket.socket | None = connected
         self._idle = idle
         self.fresh = True
         self.silent = True
+        self.idle_since = 0.0
 
     def send(self, data: bytes, timeout: float | None) -> None:
         """Send a request."""
@@ -136,6 +139,7 @@ class Line:
             return
         if reusable and len(self._idle) < _IDLE_PER_ORIGIN:
             self.fresh = False
+            self.idle_since = monotonic()
             self._idle.append(self)
         else:
             self.close()
@@ -170,6 +174,7 @@ class Wire:
         self._guard = guard
         self._connect_timeout = connect_timeout
         self._idle: dict[Origin, deque[Line]] = defaultdict(deque)
+        self._swept = monotonic()
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
 
@@ -181,7 +186,16 @@ class Wire:
             if not line.is_dead():
                 return line
             line.close()
+        if monotonic() - self._swept > _LONGEST_IDLE_SECONDS:
+            self.sweep(_LONGEST_IDLE_SECONDS)
         return Line(self._dial(origin), idle)
+
+    def sweep(self, longest_idle: float = 0.0) -> None:
+        """Close the connections that nobody has used for so many seconds."""
+        self._swept = now = monotonic()
+        for idle in list(self._idle.values()):
+            while idle and now - idle[0].idle_since >= longest_idle:
+                idle.popleft().close()
 
     def begin(self, line: Line, request: bytes, timeout: float | None) -> Answer:
         """Send a request on a line; the answer's head has not been read yet."""

@@ -35,7 +35,10 @@ def test_the_life_of_a_sign_in(client, session):
 
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
-    assert {key: answer.json[key] for key in ("token_type", "expires_in")} == {"token_type": "bearer", "expires_in": 86400}
+    assert {key: answer.json[key] for key in ("token_type", "expires_in")} == {
+        "token_type": "bearer",
+        "expires_in": 86400,
+    }
     session.expire_all()
     row = session.scalar(db.select(Session))
     assert (row.user_id, row.user_agent, row.address) == (user.id, "tests/1", "127.0.0.1")
@@ -228,6 +231,15 @@ def test_one_name_is_throttled_from_everywhere_together(client, session, with_se
 
     assert statuses == [401, 401, 401, 429]
     assert int(answer.headers["Retry-After"]) > 60
+
+
+def test_another_spelling_of_a_name_is_no_fresh_start(client, session):
+    factories.user(username="Zo\u00eb")
+    spellings = ["zo\u00eb", "zoe\u0308", "ZO\u00cb", " ZOE\u0308 ", "Zo\u00eb", "zoE\u0308"]
+
+    statuses = [_log_in(client, name, "wrong").status_code for name in spellings]
+
+    assert statuses == [401] * 5 + [429]
 
 
 def test_guesses_made_at_once_are_all_counted(app, committed, client):

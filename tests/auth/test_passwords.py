@@ -139,7 +139,9 @@ def test_a_process_may_end_while_passwords_are_being_hashed():
         gevent.spawn(passwords.verify, "wrong", None)
         gevent.sleep(0.05)
         """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=False, timeout=50)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=False, timeout=50
+    )
 
     assert (done.returncode, done.stderr) == (0, b"")
 

@@ -102,7 +102,9 @@ BAD = {
     "alg a list": lambda forge, _: _raw({"alg": ["HS256"]}),
     "header a list": lambda forge, _: _raw([]),
     "no signature": lambda forge, _: forge().rpartition(".")[0] + ".",
-    "another payload": lambda forge, _: ".".join([forge().split(".")[0], forge(sub="2").split(".")[1], forge().split(".")[2]]),
+    "another payload": lambda forge, _: ".".join(
+        [forge().split(".")[0], forge(sub="2").split(".")[1], forge().split(".")[2]]
+    ),
     "empty": lambda forge, _: "",
     "a word": lambda forge, _: "token",
     "dots": lambda forge, _: "..",
@@ -127,7 +129,9 @@ def test_any_other_token_is_refused_without_saying_why(name, forge, settings, cl
 
     with pytest.raises(NotSignedIn):
         tokens.read(token)
-    answer = client.get("/api/auth/me", headers={"Authorization": f"Bearer {token}".encode("latin-1").decode("latin-1")})
+    answer = client.get(
+        "/api/auth/me", headers={"Authorization": f"Bearer {token}".encode("latin-1").decode("latin-1")}
+    )
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
+from shared_accounts import cli
 from shared_accounts.auth import passwords
 from shared_accounts.config import MICRO
 from shared_accounts.users import roster
@@ -43,6 +46,23 @@ def test_a_second_bootstrap_changes_nothing(run_with):
 
     assert result.exit_code == 0
     assert rows("users") == before
+
+
+def test_of_two_bootstraps_at_once_one_makes_the_admin(app, committed, client, with_settings):
+    together = Barrier(2)
+
+    def bootstrap(_):
+        with app.app_context():
+            together.wait()
+            cli.bootstrap.callback()
+
+    with (
+        with_settings(admin_username="root-admin", admin_password="a long enough one"),
+        ThreadPoolExecutor(2) as threads,
+    ):
+        list(threads.map(bootstrap, range(2)))
+
+    assert [row["username"] for row in rows("users")] == ["root-admin"]
 
 
 def test_bootstrap_without_a_name_makes_nobody_and_says_what_to_do(run):
