@@ -18,17 +18,10 @@ from shared_accounts.config import Settings
 from shared_accounts.extensions import api
 from shared_accounts.json_bodies import Refusal
 
-_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self' 'unsafe-inline'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data:",  # ReDoc would fetch its logo from elsewhere; without it the page just has none
-        "connect-src 'self'",
-        "worker-src blob:",  # ReDoc searches in one
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+# `img-src` keeps ReDoc from fetching its logo from elsewhere; `worker-src` is for the worker it searches with.
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; worker-src blob:; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -145,7 +138,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 
 def register(app: Flask) -> None:
-    """Describe the gateway's routes and serve the pages' scripts; must come after every door, does nothing in production."""
+    """Describe the gateway's routes and serve the pages' scripts, in development; must come after the doors."""
     settings: Settings = app.extensions["settings"]
     if not settings.docs_enabled:
         return
@@ -157,7 +150,9 @@ def register(app: Flask) -> None:
 def _describe_gateway(app: Flask) -> None:
     key = {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "An `sk-` key or a token"}
     api.spec.components.security_scheme("x-api-key", key)
-    api.spec.tag({"name": "gateway", "description": "OpenAI's API over everybody's accounts; bearer is a key or a token"})
+    api.spec.tag(
+        {"name": "gateway", "description": "OpenAI's API over everybody's accounts; bearer is a key or a token"}
+    )
     for rule in app.url_map.iter_rules():
         if rule.endpoint not in _GATEWAY:
             continue
@@ -168,16 +163,18 @@ def _describe_gateway(app: Flask) -> None:
 
 def _operation(endpoint: str, path: str, method: str) -> dict[str, Any]:
     answer, statuses = _GATEWAY[endpoint]
-    refusal = OpenAIRefusal if path.startswith("/v1/") else Refusal
-    content = {"application/json": {"schema": answer}}
+    good = _json(answer)
     operation: dict[str, Any] = {"tags": ["gateway"], "security": [{"bearer": []}, {"x-api-key": []}]}
     if method == "post":
-        content["text/event-stream"] = {"schema": ChatCompletionChunk}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": ChatRequest}}}
-    refusals = {
-        status: {"description": _WHY[status], "content": {"application/json": {"schema": refusal}}} for status in statuses
-    }
-    return {**operation, "responses": {200: {"description": "OK", "content": content}, **refusals}}
+        good["text/event-stream"] = {"schema": ChatCompletionChunk}
+        operation["requestBody"] = {"required": True, "content": _json(ChatRequest)}
+    refusal = OpenAIRefusal if path.startswith("/v1/") else Refusal
+    refused = {status: {"description": _WHY[status], "content": _json(refusal)} for status in statuses}
+    return {**operation, "responses": {200: {"description": "OK", "content": good}, **refused}}
+
+
+def _json(schema: type[Schema]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
 def _serve_assets(app: Flask) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 from cryptography.fernet import Fernet
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared_accounts import crypto
 from shared_accounts.crypto import Vault

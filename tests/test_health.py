@@ -41,9 +41,9 @@ def _silent_server():
 
 @pytest.fixture
 def refused():
+    """A port where nobody listens any more."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    return port
+        return server.getsockname()[1]
 
 
 def _timed(client, path):
@@ -138,7 +138,7 @@ def test_a_full_pool_does_not_look_like_a_dead_server(client, committed):
     ],
 )
 def test_a_replica_is_ready_only_when_the_tables_are_not_older_than_its_code(
-    client, with_settings, new_database, postgres, change, status
+    client, with_settings, new_database, change, status
 ):
     url = new_database(f"ready_{abs(hash(change))}")
     connection = psycopg2.connect(url)

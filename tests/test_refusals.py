@@ -5,7 +5,8 @@ import logging
 import psycopg2
 import pytest
 from flask import Flask, abort
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError, TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared_accounts import errors, refusals
 from shared_accounts.errors import ServiceError

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -25,27 +25,36 @@ def claim(path: Path) -> Iterator[int | None]:
         os.close(handle)
 
 
-def signal_holder(path: Path, number: signal.Signals) -> None:
-    """Signal the program, but its children where it died before them; SIGKILL goes to all of them anyway."""
-    pid = int(path.read_text() or 0)
-    if pid <= 1:  # to `kill` these mean our own group and everything
-        return
-    with contextlib.suppress(ProcessLookupError):
-        if number is signal.SIGKILL or _is_dead(pid):
-            os.killpg(pid, number)
-        else:
-            os.kill(pid, number)
+def signal_leader(path: Path, number: signal.Signals) -> None:
+    """Signal the program that signed the lock; harmless when it has ended."""
+    _signal(os.kill, path, number)
 
 
-def _is_dead(pid: int) -> bool:
-    """Say whether the process has ended; one that nobody reaped (PID 1 of a container may not) could be signalled."""
+def signal_group(path: Path, number: signal.Signals) -> None:
+    """Signal the program and all it forked, those who outlived it included."""
+    _signal(os.killpg, path, number)
+
+
+def leader_is_dead(path: Path) -> bool:
+    """Say whether the program has ended, although its children may hold the lock."""
     try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        os.kill(_pid(path), 0)
+        # Nobody may have reaped it: PID 1 of a container often does not.
+        return Path(f"/proc/{_pid(path)}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except ProcessLookupError:
         return True
     except FileNotFoundError:  # no /proc, as on macOS, or gone a moment ago
         return False
+
+
+def _signal(send: Callable[[int, int], None], path: Path, number: signal.Signals) -> None:
+    if _pid(path) > 1:  # to `kill` 0 and 1 mean our own group and everything
+        with contextlib.suppress(ProcessLookupError):
+            send(_pid(path), number)
+
+
+def _pid(path: Path) -> int:
+    return int(path.read_text() or 0)
 
 
 def _locked(handle: int) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from shared_accounts.local import pidlock
 from shared_accounts.local.home import LocalError
-from shared_accounts.local.pidlock import claim, signal_holder
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -78,13 +78,13 @@ class Process:
         """True once the program and everything it forked have ended."""
         if self.alive:
             return False
-        with claim(self.lock) as lock:
+        with pidlock.claim(self.lock) as lock:
             return lock is not None
 
     def start(self) -> None:
         """Run the program; what an earlier run left is stopped first."""
         self.end_leftover()
-        with claim(self.lock) as lock:
+        with pidlock.claim(self.lock) as lock:
             if lock is None:
                 raise LocalError(f"An earlier {self.name} keeps running; see {self.lock} for its process id.")
             self.before()
@@ -106,33 +106,34 @@ class Process:
     def kill(self) -> None:
         """End the program and all of its group at once; harmless when nothing of it is left."""
         if self._child and not self.gone:
-            signal_holder(self.lock, signal.SIGKILL)
+            pidlock.signal_group(self.lock, signal.SIGKILL)
             self.wait(10)
 
     def wait(self, seconds: float) -> bool:
         """Return True as soon as nothing of it is left, False when that takes longer."""
-        deadline = time.monotonic() + seconds
-        while not self.gone:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_GLANCE)
-        return True
+        return _come_true(lambda: self.gone, seconds)
 
     def end_leftover(self) -> None:
         """Stop what a killed launcher, or this program's own death, left running."""
-        if self.alive:
+        if self.alive or self.gone:
             return
-        for number, patience in ((self.farewell, self.patience), (signal.SIGKILL, 10.0)):
-            if self.gone:
+        pidlock.signal_leader(self.lock, self.farewell)
+        _come_true(lambda: self.gone or pidlock.leader_is_dead(self.lock), self.patience)
+        for number in (self.farewell, signal.SIGKILL):
+            if self.wait(1):
                 return
-            signal_holder(self.lock, number)
-            self.wait(patience)
+            pidlock.signal_group(self.lock, number)
+        self.wait(10)
 
     def output(self) -> str:
         """Return what the program said since its latest start."""
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
+
+    def last_words(self, lines: int = 12) -> str:
+        """Return the end of what the program said, indented for the terminal."""
+        return "\n".join(f"  {line}" for line in self.output().strip().splitlines()[-lines:])
 
     def _spawn(self, lock: int, log: int) -> subprocess.Popen[bytes]:
         try:
@@ -167,3 +168,12 @@ class Process:
         log = os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
         self._log_start = log.tell()
         return log
+
+
+def _come_true(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_GLANCE)
+    return True

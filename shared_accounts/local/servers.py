@@ -16,18 +16,19 @@ import secrets
 import shutil
 import signal
 import socket
-import time
 from pathlib import Path
 
 import psycopg2
 import redis as redis_client
 from psycopg2 import errors, sql
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared_accounts.local import cluster, home, programs
 from shared_accounts.local.home import LocalError
 from shared_accounts.local.process import Process
+from shared_accounts.local.server import Server
 
-_SLOWEST_START = 60.0
 _POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -38,49 +39,7 @@ _POSTGRES_SETTINGS = {
 }
 
 
-class _Server:
-    """What both have in common."""
-
-    process: Process
-
-    def start(self) -> None:
-        """Return once the server answers; what an earlier run left is stopped first, its data is kept."""
-        self._prepare()
-        self.process.start()
-        deadline = time.monotonic() + _SLOWEST_START
-        try:
-            while not self._answers():
-                if not self.process.alive or time.monotonic() > deadline:
-                    said = self.process.output().strip().splitlines()[-6:]
-                    raise LocalError(
-                        "\n  ".join([f"{self.process.name} did not start; see {self.process.log}:", *said])
-                    )
-                time.sleep(0.02)
-        except LocalError:
-            self.process.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop cleanly; harmless when it does not run."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """Crash it with SIGKILL; for tests."""
-        self.process.kill()
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process; None before the first start."""
-        return self.process.pid
-
-    def _prepare(self) -> None:
-        raise NotImplementedError
-
-    def _answers(self) -> bool:
-        raise NotImplementedError
-
-
-class Postgres(_Server):
+class Postgres(Server):
     """PostgreSQL 18 over the cluster of one data folder."""
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -119,7 +78,8 @@ class Postgres(_Server):
         self.stop()
         shutil.rmtree(self._cluster)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Make the cluster at the first start."""
         cluster.initialise(self._cluster, self._programs, self._owner, self._password)
 
     def _forget_pid(self) -> None:
@@ -127,7 +87,8 @@ class Postgres(_Server):
         # is free here, so nobody is using this cluster, whatever the file says.
         (self._cluster / "data" / "postmaster.pid").unlink(missing_ok=True)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Say whether it lets us in."""
         try:
             psycopg2.connect(self.url("postgres"), connect_timeout=2).close()
         except psycopg2.OperationalError as error:
@@ -139,7 +100,7 @@ class Postgres(_Server):
         return True
 
 
-class Redis(_Server):
+class Redis(Server):
     """Redis 6.2, keeping what it is told in an append-only file."""
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -164,7 +125,8 @@ class Redis(_Server):
         self.kill()
         self.start()
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Write its settings anew at each start."""
         # In a file, for a command line is everybody's to read.
         settings = (
             "bind 127.0.0.1",
@@ -176,9 +138,10 @@ class Redis(_Server):
         )
         home.write_private(self.home / "redis" / "redis.conf", "\n".join(settings) + "\n")
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Say whether it lets us in."""
         try:
-            with redis_client.Redis.from_url(self.url(), socket_timeout=2) as client:
+            with redis_client.Redis.from_url(self.url(), socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except redis_client.ConnectionError:
             return False

@@ -88,7 +88,7 @@ class Supervisor:
         while process.alive:
             self.attend()
         if process.status != 0:
-            raise LocalError(f"{process.name} failed; see {process.log}:\n{last_words(process)}")
+            raise LocalError(f"{process.name} failed; see {process.log}:\n{process.last_words()}")
 
     def run(self) -> None:
         """Restart what dies and show what the programs have to say, until somebody asks to stop."""
@@ -140,7 +140,7 @@ class Supervisor:
         process = watch.process
         watch.deaths += 1
         if not self._ready and watch.deaths >= _DEATHS_BEFORE_GIVING_UP:
-            raise LocalError(f"{process.name} keeps ending; see {process.log}:\n{last_words(process)}")
+            raise LocalError(f"{process.name} keeps ending; see {process.log}:\n{process.last_words()}")
         pause = min(2.0 ** (watch.deaths - 1), _LONGEST_PAUSE)
         watch.due = time.monotonic() + pause
         say(f"{process.name} ended unexpectedly ({process.status}), see {process.log}; restarting it in {pause:.0f} s")
@@ -154,11 +154,6 @@ class Supervisor:
         except LocalError as error:
             say(str(error))  # the next round counts it as one more death
         self._on_restart()
-
-
-def last_words(process: Process, lines: int = 12) -> str:
-    """Return the end of what the program said, indented for the terminal."""
-    return "\n".join(f"  {line}" for line in process.output().strip().splitlines()[-lines:])
 
 
 def say(text: str) -> None:

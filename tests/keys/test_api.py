@@ -16,14 +16,14 @@ KEYS = "/api/api-keys"
 
 def test_the_life_of_a_key(member):
     made = member.post(KEYS, json={"name": "laptop", "description": "for tests"})
-    key_id = made.json["id"]
+    body = made.json
 
     assert made.status_code == 201
     assert made.headers["Cache-Control"] == "no-store"
-    secret = made.json.pop("key")
+    secret, key_id = body.pop("key"), body["id"]
     assert len(secret) == 67
-    assert made.json.pop("created_at").endswith("+00:00")
-    assert made.json == {
+    assert body.pop("created_at").endswith("+00:00")
+    assert body == {
         "id": key_id,
         "name": "laptop",
         "description": "for tests",
@@ -31,9 +31,7 @@ def test_the_life_of_a_key(member):
         "is_active": True,
         "last_used_at": None,
         "expires_at": None,
-    } or set(made.json) == {
-        "id", "key", "name", "description", "key_preview", "is_active", "created_at", "last_used_at", "expires_at",
-    }  # fmt: skip
+    }
 
     shown = member.get(f"{KEYS}/{key_id}")
     assert "key" not in shown.json
@@ -126,9 +124,8 @@ def test_a_number_that_is_no_row_is_not_found(member, key_id):
     assert member.get(f"{KEYS}/{key_id}").status_code == 404
 
 
-@pytest.mark.parametrize("state", ["silenced"])
-def test_silenced_people_may_look_but_not_make(sign_in, state):
-    user = factories.user(state=state)
+def test_silenced_people_may_look_but_not_make(sign_in):
+    user = factories.user(state="silenced")
     key, _ = factories.api_key(user)
     hers = sign_in(user)
 
@@ -177,9 +174,9 @@ def test_a_key_remembers_when_it_was_last_used(sign_in, session):
     for minutes in (9, 3):
         session.execute(
             text(
-                "insert into usage_log (id, user_id, api_key_id, account_id, contributor_id, model, model_group, endpoint,"
-                " stream, worker, estimate, opened_at, lease_until) values (gen_random_uuid(), :user, :key, :account,"
-                " :user, 'm', 'm', 'chat', false, 'w', 0, now() - make_interval(mins => :minutes), now())"
+                "insert into usage_log (id, user_id, api_key_id, account_id, contributor_id, model, model_group,"
+                " endpoint, stream, worker, estimate, opened_at, lease_until)"
+                " values (gen_random_uuid(), :user, :key, :account, :user, 'm', 'm', 'chat', false, 'w', 0, now() - make_interval(mins => :minutes), now())"
             ),
             {"user": user.id, "key": used.id, "account": account.id, "minutes": minutes},
         )

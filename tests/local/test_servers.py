@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 import redis as redis_client
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared_accounts.local.home import LocalError, kept
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
@@ -18,8 +20,20 @@ from shared_accounts.local.servers import Postgres, Redis, create_database, free
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps its clusters elsewhere")
 
 
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One cluster for all, because making one takes a second; its server runs."""
+    made = Postgres(tmp_path_factory.mktemp("home"), free_port())
+    try:
+        made.start()
+        yield made
+    finally:
+        made.destroy()
+
+
 @pytest.fixture
-def postgres(folder: Path) -> Iterator[Postgres]:
+def unborn(folder: Path) -> Iterator[Postgres]:
+    """A cluster that was never started."""
     made = Postgres(folder, free_port())
     yield made
     made.destroy()
@@ -47,7 +61,6 @@ def cluster_of(postgres):
 
 
 def test_postgres_keeps_what_was_committed_through_any_end(postgres):
-    postgres.start()
     run(postgres, "create table survivors (name text)")
     ends = {"stop": postgres.stop, "kill": postgres.kill, "immediate": lambda: None}
 
@@ -60,8 +73,6 @@ def test_postgres_keeps_what_was_committed_through_any_end(postgres):
 
 
 def test_postgres_is_set_up_as_in_production(postgres):
-    postgres.start()
-
     ((fsync, encoding, addresses, collation),) = run(
         postgres,
         "select current_setting('fsync'), current_setting('server_encoding'), current_setting('listen_addresses'),"
@@ -72,7 +83,6 @@ def test_postgres_is_set_up_as_in_production(postgres):
 
 
 def test_a_file_with_a_number_in_use_does_not_hinder_postgres(postgres):
-    postgres.start()
     pid_file = cluster_of(postgres) / "data" / "postmaster.pid"
     content = pid_file.read_text()
     postgres.kill()
@@ -90,21 +100,22 @@ def cluster_user(postgres):
     return (cluster_of(postgres) / "data").stat().st_uid
 
 
-def test_an_interrupted_initdb_is_begun_again(postgres):
-    half = cluster_of(postgres) / "data.new"
+def test_an_interrupted_initdb_is_begun_again(unborn):
+    half = cluster_of(unborn) / "data.new"
     half.mkdir()
     (half / "PG_VERSION").write_text("18")
 
-    postgres.start()
+    unborn.start()
 
-    assert run(postgres, "select 1") == [(1,)]
+    assert run(unborn, "select 1") == [(1,)]
     assert not half.exists()
 
 
-def test_a_server_of_a_killed_launcher_is_replaced(folder, postgres):
+def test_a_server_of_a_killed_launcher_is_replaced(postgres):
+    postgres.stop()
     code = (
         "import os, pathlib\nfrom shared_accounts.local import process, servers\nprocess._libc = None\n"
-        f"it = servers.Postgres(pathlib.Path({str(folder)!r}), {postgres.port})\n"
+        f"it = servers.Postgres(pathlib.Path({str(postgres.home)!r}), {postgres.port})\n"
         "it.start(); print(it.pid, flush=True); os.kill(os.getpid(), 9)\n"
     )
     launcher = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
@@ -116,7 +127,9 @@ def test_a_server_of_a_killed_launcher_is_replaced(folder, postgres):
 
 
 def test_a_port_that_was_taken_meanwhile_is_told_with_the_log(postgres):
+    postgres.stop()
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", postgres.port))
         other.listen()
 
@@ -126,35 +139,37 @@ def test_a_port_that_was_taken_meanwhile_is_told_with_the_log(postgres):
             postgres.start()
 
     assert postgres.process.gone
-
-
-def test_passwords_are_asked_for_and_kept_where_only_the_owner_reads(folder, postgres, redis):
     postgres.start()
+
+
+def test_passwords_are_asked_for_and_kept_where_only_the_owner_reads(postgres, redis):
     redis.start()
+    password = kept(postgres.home)["POSTGRES_PASSWORD"]
 
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        psycopg2.connect(postgres.url().replace(kept(folder)["POSTGRES_PASSWORD"], "wrong"))
+        psycopg2.connect(postgres.url("postgres").replace(password, "wrong"))
     with (
         pytest.raises(redis_client.AuthenticationError),
-        redis_client.Redis(host="127.0.0.1", port=redis.port) as stranger,
+        redis_client.Redis(host="127.0.0.1", port=redis.port, retry=Retry(NoBackoff(), 0)) as stranger,
     ):
         stranger.ping()
-    assert (folder / "secrets.json").stat().st_mode & 0o777 == 0o600
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (postgres.home / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert postgres.home.stat().st_mode & 0o777 == 0o700
 
 
-def test_lost_secrets_are_told_in_a_sentence(folder, postgres):
-    postgres.start()
+def test_lost_secrets_are_told_in_a_sentence(postgres):
     postgres.stop()
-    (folder / "secrets.json").unlink()
+    secrets = postgres.home / "secrets.json"
+    secrets.rename(f"{secrets}.away")
 
     with pytest.raises(LocalError, match="does not fit the database"):
-        Postgres(folder, postgres.port).start()
+        Postgres(postgres.home, postgres.port).start()
+
+    secrets.with_name("secrets.json.away").rename(secrets)
+    postgres.start()
 
 
 def test_creating_a_database_twice_changes_nothing(postgres):
-    postgres.start()
-
     for _ in range(2):
         create_database(postgres.url("postgres"), "Odd name")
 
@@ -163,22 +178,20 @@ def test_creating_a_database_twice_changes_nothing(postgres):
 
 @only_root
 def test_roots_cluster_belongs_to_nobody_and_lies_where_nobody_can_pass(postgres):
-    postgres.start()
-
     assert (postgres.home / "postgres").is_symlink()
     assert cluster_user(postgres) != 0
     assert cluster_of(postgres).stat().st_uid == 0
 
 
 @only_root
-def test_a_copied_data_folder_is_refused_and_a_moved_one_is_not(postgres, tmp_path):
-    shutil.copytree(postgres.home, tmp_path / "copy", symlinks=True)
+def test_a_copied_data_folder_is_refused_and_a_moved_one_is_not(unborn, tmp_path):
+    shutil.copytree(unborn.home, tmp_path / "copy", symlinks=True)
     with pytest.raises(LocalError, match="is a copy of"):
-        Postgres(tmp_path / "copy", postgres.port)
+        Postgres(tmp_path / "copy", unborn.port)
 
-    shutil.rmtree(postgres.home)
+    shutil.rmtree(unborn.home)
 
-    Postgres(tmp_path / "copy", postgres.port)
+    Postgres(tmp_path / "copy", unborn.port)
 
 
 def test_redis_keeps_what_it_was_told_through_a_crash(redis):
@@ -194,20 +207,19 @@ def test_redis_keeps_what_it_was_told_through_a_crash(redis):
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
-def test_a_servers_password_is_not_on_its_command_line(folder, postgres, redis):
-    postgres.start()
+def test_passwords_are_not_on_command_lines(postgres, redis):
     redis.start()
 
     for server in (postgres, redis):
         command = subprocess.run(["ps", "-o", "args=", "-p", str(server.pid)], capture_output=True, check=True).stdout
-        assert not any(secret.encode() in command for secret in kept(folder).values())
+        assert not any(secret.encode() in command for secret in kept(server.home).values())
 
 
-def test_a_server_that_is_asked_to_stop_twice_or_never_ran_does_not_mind(postgres, redis):
+def test_stopping_twice_or_before_the_first_start_is_harmless(postgres, redis):
     redis.stop()
-    postgres.start()
 
     postgres.stop()
     postgres.stop()
 
     assert postgres.process.status == 0
+    postgres.start()

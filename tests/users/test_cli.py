@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+import subprocess
+import sys
 
 import pytest
 
-from shared_accounts import cli
 from shared_accounts.auth import passwords
 from shared_accounts.config import MICRO
 from shared_accounts.users import roster
 from tests import factories
-from tests.conftest import rows
+from tests.conftest import ROOT, rows
 
 
 @pytest.fixture
@@ -48,21 +47,19 @@ def test_a_second_bootstrap_changes_nothing(run_with):
     assert rows("users") == before
 
 
-def test_of_two_bootstraps_at_once_one_makes_the_admin(app, committed, client, with_settings):
-    together = Barrier(2)
+def test_of_two_release_steps_at_once_one_makes_the_admin(environment, new_database):
+    url = new_database("bootstrap")
+    settings = {"DATABASE_URL": url, "ADMIN_USERNAME": "root-admin", "ADMIN_PASSWORD": "a long enough one"}
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "users", "bootstrap"]
 
-    def bootstrap(_):
-        with app.app_context():
-            together.wait()
-            cli.bootstrap.callback()
+    steps = [
+        subprocess.Popen(command, cwd=ROOT, env={**environment, **settings}, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = sorted(step.communicate(timeout=50)[0] for step in steps)
 
-    with (
-        with_settings(admin_username="root-admin", admin_password="a long enough one"),
-        ThreadPoolExecutor(2) as threads,
-    ):
-        list(threads.map(bootstrap, range(2)))
-
-    assert [row["username"] for row in rows("users")] == ["root-admin"]
+    assert [step.returncode for step in steps] == [0, 0]
+    assert said == ["There is an admin already; nothing to do.\n", "root-admin is the first admin.\n"]
 
 
 def test_bootstrap_without_a_name_makes_nobody_and_says_what_to_do(run):

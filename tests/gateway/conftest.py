@@ -1,0 +1,134 @@
+"""One gunicorn with two workers for the whole session, on a database of its own; a scene of its own for each test.
+
+The deadlines are short and the caches of the workers long: what must bite on the next request has to bite although
+somebody remembers otherwise. Nobody cleans up: each scene has a model, users and keys of its own, and at its end
+every pool of the whole database is proved.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from shared_accounts.config import load
+from shared_accounts.crypto import Vault
+from shared_accounts.extensions import db, jwt, statements
+from shared_accounts.quotas import proof
+from tests.gateway.scene import Scene, wait_until
+from tests.gateway.server import Server
+from tests.upstream import Act, Upstream
+
+BEHAVIOUR = {
+    "SUPPLY_CACHE_SECONDS": "5",
+    "UPSTREAM_CONNECT_TIMEOUT": "1",
+    "UPSTREAM_FIRST_BYTE_TIMEOUT": "1.5",
+    "UPSTREAM_GAP_TIMEOUT": "1.5",
+    "UPSTREAM_TOTAL_TIMEOUT": "5",
+    "COOLDOWN_SECONDS": "1",
+    "LEASE_SECONDS": "4",
+    "HEARTBEAT_SECONDS": "1",
+    "MAX_BODY_BYTES": "300000",
+    "UPSTREAM_ALLOWED_HOSTS": "127.0.0.1,localhost",
+}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def gateway_environment(environment: dict[str, str], new_database: Callable[[str], str]) -> dict[str, str]:
+    """What every gunicorn here starts with."""
+    return {**environment, **BEHAVIOUR, "DATABASE_URL": new_database("gateway")}
+
+
+@pytest.fixture(scope="session")
+def books(app: Flask, gateway_environment: dict[str, str]) -> Flask:
+    """The tables of the gateway's database, as the test's process sees them; no doors, no second set of globals."""
+    settings = load(gateway_environment)
+    made = Flask("books")
+    made.config.from_mapping(app.config | {"SQLALCHEMY_DATABASE_URI": settings.database_url})
+    made.extensions |= {"settings": settings, "vault": Vault(settings.plugin_api_encryption_key)}
+    db.init_app(made)
+    jwt.init_app(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def server(gateway_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The gunicorn that most tests share."""
+    made = Server(gateway_environment, tmp_path_factory.mktemp("gunicorn") / "log", workers=2)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def start_server(gateway_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start a gunicorn that the test may kill: `start_server(workers=1, LEASE_SECONDS=2)`."""
+    started: list[Server] = []
+
+    def start(*, workers: int = 1, **settings: object) -> Server:
+        environment = {**gateway_environment, **{name: str(value) for name, value in settings.items()}}
+        started.append(Server(environment, tmp_path / f"gunicorn-{len(started)}.log", workers=workers))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+        _assert_no_traces(one.output())
+
+
+@pytest.fixture
+def database(app: Flask, books: Flask) -> Iterator[Flask]:
+    """`db.session` and the prepared statements speak to the gateway's database for the length of a test."""
+    ours, theirs = books.extensions["settings"], app.extensions["settings"]
+    statements.bind(ours.database_url, size=4, timeout_ms=ours.statement_timeout_ms)
+    with books.app_context():
+        try:
+            yield books
+        finally:
+            db.session.remove()
+            statements.bind(
+                theirs.database_url, size=theirs.statement_pool_size, timeout_ms=theirs.statement_timeout_ms
+            )
+
+
+@pytest.fixture
+def scene(database: Flask, server: Server) -> Iterator[Scene]:
+    """A model, somebody who shares and somebody who calls; in the end nothing is open and every pool is proved."""
+    said = len(server.output())
+    yield Scene(server, f"model-{next(_numbers)}")
+    wait_until(lambda: _count_open() == 0, "an exchange stays open")
+    assert proof.verify() == []
+    _assert_no_traces(server.output()[said:])
+
+
+@pytest.fixture
+def upstream() -> Iterator[Callable[..., Upstream]]:
+    """Start upstreams: `upstream(refuses(500), answers())`; they end with the test."""
+    started: list[Upstream] = []
+
+    def start(*acts: Act, **options: object) -> Upstream:
+        started.append(Upstream(*acts, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def _count_open() -> int:
+    db.session.rollback()
+    return db.session.scalar(text("select count(*) from usage_log where state = 'open'")) or 0
+
+
+def _assert_no_traces(output: str) -> None:
+    """Whatever a test did, it must not have met a mistake of ours."""
+    assert not re.search(r"Traceback|unexpected error|Exception ignored", output), output[-4000:]

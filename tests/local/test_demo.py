@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import openai
+import pytest
+import requests
+
+from shared_accounts.local import demo
+from shared_accounts.local.servers import free_port
+
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture(scope="module")
+def url():
+    """The demo as `./run.sh` starts it."""
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-P", Path(demo.__file__), str(port)])
+    url = f"http://127.0.0.1:{port}/v1"
+    for _ in range(500):
+        try:
+            requests.get(url, timeout=5)
+            break
+        except requests.ConnectionError:
+            time.sleep(0.02)
+    yield url
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def client(url):
+    with openai.OpenAI(base_url=url, api_key="demo", max_retries=0) as made:
+        yield made
+
+
+def asked(text="Hello!"):
+    return [{"role": "user", "content": text}]
+
+
+def test_it_says_that_it_is_a_demo_and_no_model(client):
+    answer = client.chat.completions.create(model="demo", messages=asked("How are you?"))
+
+    text = answer.choices[0].message.content
+    assert "demo" in text
+    assert "no real model" in text
+    assert text.endswith("You wrote: How are you?")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.prompt_tokens == 3
+    assert answer.usage.total_tokens == 3 + answer.usage.completion_tokens
+
+
+def test_it_streams_word_by_word(client):
+    began, times, words = time.monotonic(), [], []
+    stream = client.chat.completions.create(
+        model="demo", messages=asked(), stream=True, stream_options={"include_usage": True}
+    )
+    chunks = []
+    for chunk in stream:
+        chunks.append(chunk)
+        times.append(time.monotonic() - began)
+        words += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert len(words) > 10
+    assert times[-1] - times[0] > 0.02 * len(words)
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.completion_tokens == len(words)
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_usage_in_a_stream_only_on_request_and_done_at_the_end(url):
+    body = {"model": "demo", "messages": asked(), "stream": True}
+    answer = requests.post(f"{url}/chat/completions", json=body, headers={"Authorization": "Bearer demo"}, timeout=10)
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text.endswith("data: [DONE]\n\n")
+    assert '"usage"' not in answer.text
+
+
+def test_it_calls_the_first_tool_when_the_user_names_it(client):
+    answer = client.chat.completions.create(model="demo", messages=asked("Use weather"), tools=[WEATHER]).choices[0]
+
+    assert answer.finish_reason == "tool_calls"
+    assert answer.message.content is None
+    assert answer.message.tool_calls[0].function.name == "weather"
+    assert answer.message.tool_calls[0].function.arguments == "{}"
+
+
+def test_it_calls_tools_in_streams_too_and_not_again_after_the_result(client):
+    call = client.chat.completions.create(model="demo", messages=asked("Use weather"), tools=[WEATHER], stream=True)
+    deltas = [chunk.choices[0] for chunk in call]
+    result = [*asked("Use weather"), {"role": "tool", "tool_call_id": "call_demo_1", "content": "rain"}]
+    after = client.chat.completions.create(model="demo", messages=result, tools=[WEATHER])
+
+    assert deltas[-2].delta.tool_calls[0].function.name == "weather"
+    assert deltas[-1].finish_reason == "tool_calls"
+    assert after.choices[0].finish_reason == "stop"
+
+
+def test_it_stops_at_max_tokens(client):
+    answer = client.chat.completions.create(model="demo", messages=asked(), max_tokens=3)
+
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage.completion_tokens == 3
+
+
+def test_it_lists_its_model_to_those_with_its_key(client, url):
+    assert [model.id for model in client.models.list()] == ["demo"]
+    with (
+        openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        stranger.models.list()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        (b"{not json", 400, None),
+        (b"[]", 400, None),
+        (b"{}", 400, "model"),
+        (b'{"model": "gpt-5", "messages": []}', 404, "model"),
+        (b'{"model": "demo"}', 400, "messages"),
+        (b'{"model": "demo", "messages": []}', 400, "messages"),
+        (b'{"model": "demo", "messages": ["hello"]}', 400, "messages"),
+        (b'{"model": "demo", "messages": [{"role": "user", "content": "x"}], "stream": "yes"}', 400, "stream"),
+        (b'{"model": "demo", "messages": [{"role": "user", "content": "x"}], "tools": [1]}', 400, "tools"),
+    ],
+)
+def test_a_bad_request_is_refused_in_the_openai_shape(url, body, status, param):
+    headers = {"Authorization": "Bearer demo", "Content-Type": "application/json"}
+    answer = requests.post(f"{url}/chat/completions", data=body, headers=headers, timeout=10)
+
+    assert answer.status_code == status
+    assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+    assert answer.json()["error"]["param"] == param
