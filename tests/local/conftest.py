@@ -24,6 +24,13 @@ print('up', flush=True)
 time.sleep(100)
 """
 
+# Importing any part of the package imports the application, which takes longer than these tests do.
+WITHOUT_APPLICATION = f"""
+import os, pathlib, sys, types
+bare = sys.modules["shared_accounts"] = types.ModuleType("shared_accounts")
+bare.__path__ = [{str(Path(home.__file__).parents[1])!r}]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

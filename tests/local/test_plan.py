@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import pytest
 
 from shared_accounts.local import home, plan
 from shared_accounts.local.home import LocalError, kept
+from shared_accounts.local.servers import free_port
+from tests.local.conftest import WITHOUT_APPLICATION
 
 MINE = ("SECRET_KEY", "PORT", "DEMO_PORT", "POSTGRES_PORT", "REDIS_PORT", "ADMIN_PASSWORD", "DATABASE_URL", "HOST")
 
@@ -87,7 +90,8 @@ def test_the_port_of_a_server_we_do_not_start_may_be_taken(draw_up):
         other.listen()
         port = str(other.getsockname()[1])
 
-        drawn = draw_up(POSTGRES_PORT=port, DATABASE_URL="postgresql://somewhere", PORT=str(int(port) - 100))
+        ours = {name: str(free_port()) for name in ("PORT", "DEMO_PORT", "REDIS_PORT")}
+        drawn = draw_up(POSTGRES_PORT=port, DATABASE_URL="postgresql://somewhere", **ours)
 
         drawn.require_free_ports()
 
@@ -98,22 +102,20 @@ def test_whose_password_it_is_decides_whether_it_may_be_printed(draw_up):
 
 
 def test_a_second_start_on_one_folder_is_refused_until_the_first_has_ended(folder):
-    claim = (
-        f"from pathlib import Path; from shared_accounts.local import home; home.lock(Path({str(folder)!r})); input()"
-    )
-    with subprocess.Popen([sys.executable, "-c", claim + "; print()"], stdin=subprocess.PIPE) as first:
-        for _ in range(500):
-            if (folder / "lock").exists():
-                break
-            first.poll()
-            subprocess.run(["sleep", "0.02"], check=True)
-        subprocess.run(["sleep", "0.1"], check=True)
+    code = f"""{WITHOUT_APPLICATION}
+from shared_accounts.local import home
+home.lock(pathlib.Path({str(folder)!r}))
+print("locked", flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"locked\n"
 
         with pytest.raises(LocalError, match="Already running"):
             home.lock(folder)
         first.kill()
 
-    home.lock(folder)
+    os.close(home.lock(folder))
 
 
 def test_a_crash_while_keeping_leaves_what_was_kept(folder, monkeypatch):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from shared_accounts.local.home import LocalError
-from tests.local.conftest import PARENT, STUBBORN
+from tests.local.conftest import PARENT, STUBBORN, WITHOUT_APPLICATION
 
 
 def said(process, word="up"):
@@ -19,18 +19,23 @@ def said(process, word="up"):
         time.sleep(0.01)
 
 
+def launch_and_be_killed(process, prepare=""):
+    """Start it from a launcher that is then killed; returns its process id."""
+    code = f"""{WITHOUT_APPLICATION}
+from shared_accounts.local import process as module
+{prepare}
+log, lock = pathlib.Path({str(process.log)!r}), pathlib.Path({str(process.lock)!r})
+it = module.Process(name="it", command={process.command!r}, directory=pathlib.Path("/"), log=log, lock=lock)
+it.start()
+print(it.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    return int(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False).stdout)
+
+
 def abandoned(process):
-    """Start it from a launcher that is then killed, on a system that does not tell children about that."""
-    code = (
-        "import os, sys, pathlib\n"
-        "from shared_accounts.local import process as module\n"
-        "module._libc = None\n"
-        f"it = module.Process(name='it', command={process.command!r}, directory=pathlib.Path('/'),\n"
-        f"    log=pathlib.Path({str(process.log)!r}), lock=pathlib.Path({str(process.lock)!r}))\n"
-        "it.start(); print(it.pid, flush=True); os.kill(os.getpid(), 9)\n"
-    )
-    launcher = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
-    return int(launcher.stdout)
+    """As above, on a system that does not tell children when their parent has been killed."""
+    return launch_and_be_killed(process, "module._libc = None")
 
 
 def test_what_it_says_goes_to_its_log_and_later_starts_add_to_it(program):
@@ -132,16 +137,8 @@ def test_a_number_left_by_a_power_loss_is_nobody(program):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child")
 def test_it_ends_with_the_launcher(program):
     process = program()
-    code = "import time; time.sleep(100)"
-    launcher = (
-        "import os, sys, pathlib\n"
-        "from shared_accounts.local.process import Process\n"
-        f"it = Process(name='it', command=[sys.executable, '-c', {code!r}], directory=pathlib.Path('/'),\n"
-        f"    log=pathlib.Path({str(process.log)!r}), lock=pathlib.Path({str(process.lock)!r}))\n"
-        "it.start(); os.kill(os.getpid(), 9)\n"
-    )
 
-    subprocess.run([sys.executable, "-c", launcher], check=False)
+    launch_and_be_killed(process)
 
     assert process.wait(5)
 

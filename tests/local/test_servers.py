@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from shared_accounts.local.home import LocalError, kept
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
+from tests.local.conftest import WITHOUT_APPLICATION
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps its clusters elsewhere")
 
@@ -113,11 +114,14 @@ def test_an_interrupted_initdb_is_begun_again(unborn):
 
 def test_a_server_of_a_killed_launcher_is_replaced(postgres):
     postgres.stop()
-    code = (
-        "import os, pathlib\nfrom shared_accounts.local import process, servers\nprocess._libc = None\n"
-        f"it = servers.Postgres(pathlib.Path({str(postgres.home)!r}), {postgres.port})\n"
-        "it.start(); print(it.pid, flush=True); os.kill(os.getpid(), 9)\n"
-    )
+    code = f"""{WITHOUT_APPLICATION}
+from shared_accounts.local import process, servers
+process._libc = None
+it = servers.Postgres(pathlib.Path({str(postgres.home)!r}), {postgres.port})
+it.start()
+print(it.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
     launcher = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
 
     postgres.start()
