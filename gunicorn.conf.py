@@ -1,6 +1,7 @@
 """How gunicorn serves us. Nothing here may import the application: it would come before monkey-patching."""
 
 import os
+from typing import Any
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8008')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
@@ -22,7 +23,7 @@ control_socket_disable = True
 forwarded_allow_ips = ""
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """Make psycopg2 yield to other greenlets, and see to the end of streams when the worker must stop."""
     import gevent  # noqa: PLC0415 - in the worker, after monkey-patching
     from psycogreen.gevent import patch_psycopg  # noqa: PLC0415
@@ -31,7 +32,7 @@ def post_worker_init(worker):
     gevent.spawn(_drain, worker)
 
 
-def _drain(worker):
+def _drain(worker: Any) -> None:
     import gevent  # noqa: PLC0415
 
     while worker.alive:

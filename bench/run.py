@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -146,7 +147,9 @@ class Bench:
                     factories.quota_pool(member, balance=10**6 * MICRO, model_group=model)
             return [factories.api_key(member)[1] for member in members]
 
-    def spawn(self, name: str, command: list[object], *, cpu: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, name: str, command: list[object], *, cpu: str, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 ["taskset", "-c", cpu, *map(str, command)], cwd=ROOT, env=env, stdout=log, stderr=log
@@ -155,8 +158,9 @@ class Bench:
         return process
 
     def load(self, gateway: Gateway, scenario: Scenario, requests: int, seconds: float) -> dict[str, float]:
-        command = ["taskset", "-c", OTHER_CPU, self.folder / "load", "-p", gateway.port, "-u", "/v1/chat/completions",
-                   "-c", scenario.concurrency, "-n", requests, "-m", scenario.model, "-T", seconds, "-e", scenario.chunks]  # fmt: skip
+        command = ["taskset", "-c", OTHER_CPU, self.folder / "load", "-p", gateway.port, "-u", "/v1/chat/completions"]
+        command += ["-c", scenario.concurrency, "-n", requests, "-m", scenario.model, "-e", scenario.chunks]
+        command += ["-T", seconds]
         for header in gateway.headers:
             command += ["-H", header]
         command += ["-s"] if scenario.stream else []
@@ -211,8 +215,6 @@ class Bench:
 
 
 def await_port(port: int) -> None:
-    import socket
-
     for _ in range(300):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -283,7 +285,8 @@ def proved(bench: Bench) -> None:
                 (select coalesce(sum(reserved), 0) from quota_pools),
                 (select sum(charged) from usage_log) + (select sum(amount) from ledger_entries where kind = 'spend')"""
         )
-        print("open lines %s, reserved %s, charged but not in the ledger %s" % cursor.fetchone())
+        open_lines, reserved, astray = cursor.fetchone() or (None, None, None)
+        print(f"open lines {open_lines}, reserved {reserved}, charged but not in the ledger {astray}")
     connection.close()
 
 

@@ -20,7 +20,7 @@ def run() -> None:
             target_metadata=migrate.db.metadata,
             transaction_per_migration=True,
             compare_server_default=True,
-            **{k: v for k, v in migrate.configure_args.items() if k not in {"compare_type"}},
+            compare_type=True,
         )
         with context.begin_transaction():
             context.run_migrations()

@@ -18,7 +18,6 @@ from sqlalchemy.orm import DeclarativeBase, registry
 
 from shared_accounts.statements import Statements
 
-
 _NAMES = {
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
     "uq": "%(table_name)s_%(column_0_N_name)s_key",
@@ -26,7 +25,7 @@ _NAMES = {
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     "pk": "%(table_name)s_pkey",
 }
-_TYPES = {
+_TYPES: dict[Any, Any] = {
     datetime: DateTime(timezone=True),
     int: BigInteger,
     str: TEXT,

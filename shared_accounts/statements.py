@@ -16,16 +16,17 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
 import psycopg2.extras
 from gevent import Timeout
-from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import connection
 
 from shared_accounts.errors import DatabaseUnavailable
 
-psycopg2.extras.register_uuid()
+psycopg2.extras.register_uuid()  # type: ignore[no-untyped-call]
 
 _CONNECT_SECONDS = 3
 _WAIT_SECONDS = 5
@@ -90,18 +91,18 @@ class _Pool:
         self._prepare = prepare
         self._free = size
         self._lock = threading.Lock()
-        self._idle: list[Connection] = []
-        self._waiting: deque[queue.SimpleQueue[Connection | None]] = deque()
+        self._idle: list[connection] = []
+        self._waiting: deque[queue.SimpleQueue[connection | None]] = deque()
         self._process = os.getpid()
 
     def run(self, call: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """Run one statement on one connection; a connection in doubt is not used again."""
-        connection = self._take()
+        held = self._take()
         sound = False
         try:
-            if connection is None:
-                connection = self._connect()
-            with connection.cursor() as cursor:
+            if held is None:
+                held = self._connect()
+            with held.cursor() as cursor:
                 cursor.execute(call, values)
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
             sound = True
@@ -112,17 +113,19 @@ class _Pool:
             return rows
         finally:
             # A greenlet killed in the middle of a query leaves its connection in an unknown state, too.
-            self._give_back(connection if sound else self._discard(connection))
+            if held is not None and not sound:
+                held.close()
+            self._give_back(held if sound else None)
 
     def forget_idle(self) -> None:
         """Close every connection that nobody uses."""
         with self._lock:
             idle, self._idle = self._idle, []
             self._free += len(idle)
-        for connection in idle:
-            self._discard(connection)
+        for one in idle:
+            one.close()
 
-    def _take(self) -> Connection | None:
+    def _take(self) -> connection | None:
         """Return an idle connection, or nothing when the taker may make one."""
         with self._lock:
             if self._process != os.getpid():
@@ -134,35 +137,36 @@ class _Pool:
             if self._free:
                 self._free -= 1
                 return None
-            turn: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
+            turn: queue.SimpleQueue[connection | None] = queue.SimpleQueue()
             self._waiting.append(turn)
         try:
             return turn.get(timeout=_WAIT_SECONDS)
         except queue.Empty:
             return self._give_up(turn)
+        except BaseException:
+            # The waiter is being killed: what was handed to it in that moment goes to the next one.
+            with suppress(DatabaseUnavailable):
+                self._give_back(self._give_up(turn))
+            raise
 
-    def _give_up(self, turn: queue.SimpleQueue[Connection | None]) -> Connection | None:
+    def _give_up(self, turn: queue.SimpleQueue[connection | None]) -> connection | None:
         with self._lock:
             if turn in self._waiting:
                 self._waiting.remove(turn)
                 raise DatabaseUnavailable
         return turn.get()  # it came in the very moment we lost patience
 
-    def _give_back(self, connection: Connection | None) -> None:
+    def _give_back(self, held: connection | None) -> None:
         """Hand a connection, or the right to make one, to whoever has waited longest."""
         with self._lock:
             if self._waiting:
-                self._waiting.popleft().put(connection)
-            elif connection is None:
+                self._waiting.popleft().put(held)
+            elif held is None:
                 self._free += 1
             else:
-                self._idle.append(connection)
+                self._idle.append(held)
 
-    def _discard(self, connection: Connection | None) -> None:
-        if connection is not None:
-            connection.close()
-
-    def _connect(self) -> Connection:
+    def _connect(self) -> connection:
         # psycopg2 ignores connect_timeout once it waits cooperatively, hence the timer.
         with Timeout(_CONNECT_SECONDS, psycopg2.OperationalError("connect timed out")):
             made = psycopg2.connect(self.dsn, options=self._options, keepalives_idle=30, tcp_user_timeout=10000)

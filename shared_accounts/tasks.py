@@ -7,6 +7,7 @@ is due is read from the rows, never from the fact that a task was called.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery import Task
@@ -63,11 +64,20 @@ class ContextTask(Task):  # type: ignore[misc]
     app_to_enter: Flask
 
     def __call__(self, *args: object, **kwargs: object) -> object:
+        """Run in the application's context."""
         with self.app_to_enter.app_context():
             return self.run(*args, **kwargs)
 
 
 celery.Task = ContextTask
+
+
+def _task(name: str) -> Callable[[Callable[[], None]], Task]:
+    """Register a task under a name that outlives moves of its code, with limits that end it if it hangs."""
+    made: Callable[[Callable[[], None]], Task] = celery.task(
+        name=f"shared_accounts.{name}", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS
+    )
+    return made
 
 
 def bind(app: Flask) -> None:
@@ -76,7 +86,7 @@ def bind(app: Flask) -> None:
     celery.set_default()
 
 
-@celery.task(name="shared_accounts.refill_quotas", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS)
+@_task("refill_quotas")
 def refill_quotas() -> None:
     """Give every pool the full hours it has not received yet."""
     moved = refill.refill()
@@ -84,7 +94,7 @@ def refill_quotas() -> None:
     log.info("quotas refilled", extra={"pools": moved})
 
 
-@celery.task(name="shared_accounts.close_abandoned_exchanges", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS)
+@_task("close_abandoned_exchanges")
 def close_abandoned_exchanges() -> None:
     """Settle what workers that died have left open."""
     closed = books.close_abandoned()
@@ -92,7 +102,7 @@ def close_abandoned_exchanges() -> None:
         log.warning("abandoned exchanges closed", extra={"exchanges": closed})
 
 
-@celery.task(name="shared_accounts.prove_ledger", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS)
+@_task("prove_ledger")
 def prove_ledger() -> None:
     """Prove every pool from its rows, and cry out if one is wrong."""
     problems = proof.verify()

@@ -117,6 +117,8 @@ def app(settings: Settings) -> Flask:
     made.test_client_class = Client
     # Inside `session` a commit must end a savepoint, not the transaction that will be rolled back.
     db.session.session_factory.configure(join_transaction_mode="create_savepoint")
+    # On a busy machine production's quarter of a second would turn a stall into an outage of Redis.
+    _have_patience_with_redis(5)
     return made
 
 
@@ -207,6 +209,14 @@ def clean_redis(app: Flask, redis_server: Redis) -> Iterator[None]:
 
 
 @pytest.fixture
+def impatient(app: Flask) -> Iterator[None]:
+    """The throttle waits for Redis no longer than in production."""
+    _have_patience_with_redis(app.config["RATELIMIT_STORAGE_OPTIONS"]["socket_timeout"])
+    yield
+    _have_patience_with_redis(5)
+
+
+@pytest.fixture
 def frozen() -> Callable[[int | None], Any]:
     """Hold a process still: its sockets stay open and say nothing, which is worse than being gone."""
 
@@ -246,6 +256,13 @@ def count_queries(app: Flask) -> Callable[[], Any]:
 def rows(table: str) -> list[dict[str, Any]]:
     """Everything a table holds, as the database has it."""
     return [dict(row) for row in db.session.execute(text(f"select * from {table}")).mappings()]
+
+
+def _have_patience_with_redis(seconds: float) -> None:
+    pool = limiter.storage.storage.connection_pool
+    pool.connection_kwargs.update(socket_timeout=seconds, socket_connect_timeout=seconds)
+    pool.disconnect()
+    pool.reset()  # those that exist would keep their old timeout
 
 
 @contextmanager

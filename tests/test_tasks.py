@@ -140,8 +140,8 @@ def test_a_real_worker_and_a_real_beat_do_what_is_due(environment, new_database,
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             """insert into users (username) values ('someone');
-            insert into usage_log (id, user_id, account_id, contributor_id, model, model_group, endpoint, stream, worker,
-                estimate, lease_until)
+            insert into usage_log (id, user_id, account_id, contributor_id, model, model_group, endpoint, stream,
+                worker, estimate, lease_until)
             values (gen_random_uuid(), 1, 1, 1, 'm', 'm', '/', false, 'gone', 5, now() - interval '1 minute')"""
         )
     connection.close()

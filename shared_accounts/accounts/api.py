@@ -25,7 +25,7 @@ _MOST_HOURS = 24 * 31
 _SHARING = validate.OneOf(["dedicated", "shared"])
 
 
-class ModelNames(fields.List):
+class ModelNames(fields.List[str]):
     """A list of model names."""
 
     def __init__(self, **options: Any) -> None:

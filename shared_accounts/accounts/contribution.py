@@ -23,6 +23,7 @@ from shared_accounts.quotas import ledger, pricing
 
 _UNMISTAKABLE = 24  # a key this long is unique in the world; a shorter one ("ollama") only at its host
 _MOST_MODELS = 500
+_BEARING = ("sharing", "models", "allowance_tokens")  # what the credit hangs on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def change(account: Account, changes: dict[str, object], settings: Settings) -> 
     paused = changes.pop("paused", None)
     if "models" in changes:
         changes["models"] = unique(changes["models"])  # type: ignore[arg-type]
-    bearing = any(getattr(account, k) != v for k, v in changes.items() if k in {"sharing", "models", "allowance_tokens"})
+    bearing = any(getattr(account, name) != changes.get(name, getattr(account, name)) for name in _BEARING)
     if bearing:
         ledger.shrink(account.id)
     for name, value in changes.items():

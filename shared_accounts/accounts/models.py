@@ -29,9 +29,7 @@ class Account(db.Model):  # type: ignore[name-defined,misc]
         CheckConstraint("allowance_tokens > 0 and window_hours > 0", name="allowance"),
         CheckConstraint("max_concurrency is null or max_concurrency > 0", name="max_concurrency"),
         CheckConstraint("(state = 'withdrawn') = (sealed_credential is null)", name="credential"),
-        Index(
-            "accounts_fingerprint_key", "fingerprint", unique=True, postgresql_where=text("state <> 'withdrawn'")
-        ),
+        Index("accounts_fingerprint_key", "fingerprint", unique=True, postgresql_where=text("state <> 'withdrawn'")),
         Index("accounts_owner_id_idx", "owner_id"),
         Index("accounts_models_idx", "models", postgresql_using="gin", postgresql_where=text("state = 'active'")),
     )

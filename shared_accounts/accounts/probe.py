@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -31,16 +32,17 @@ def prove(wire: Wire, target: Target, credential: str, models: list[str]) -> Pro
     Raises `Unprocessable` naming `api_key` when the credential is refused, `base_url` when nothing useful
     answers. Nothing of the upstream's answer is shown: what lies behind a URL is not for its finder to read.
     """
-    answer, body = _ask(wire, target, credential, "GET", "/models", b"")
+    answer, body = _ask(wire, target, credential, "/models")
     if answer.status in _OK:
         return Proof(_listed(body))
     if answer.status in _NO_SUCH_ROUTE and models:
         if len(models) > _MOST_TRIED:
             message = f"This upstream keeps no list of models: name at most {_MOST_TRIED}, each will be tried."
             raise Unprocessable(message, field="models")
-        answer = _first_refusal(wire, target, credential, models)
-        if answer is None:
+        refusal = _first_refusal(wire, target, credential, models)
+        if refusal is None:
             return Proof([])
+        answer = refusal
     if answer.status in _REFUSED:
         raise Unprocessable("The upstream refuses this credential.", field="api_key")
     raise Unprocessable(
@@ -51,13 +53,16 @@ def prove(wire: Wire, target: Target, credential: str, models: list[str]) -> Pro
 def _first_refusal(wire: Wire, target: Target, credential: str, models: list[str]) -> Answer | None:
     for model in models:
         question = {"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
-        answer, _ = _ask(wire, target, credential, "POST", "/chat/completions", orjson.dumps(question))
+        answer, _ = _ask(wire, target, credential, "/chat/completions", question)
         if answer.status not in _OK:
             return answer
     return None
 
 
-def _ask(wire: Wire, target: Target, credential: str, method: str, path: str, body: bytes) -> tuple[Answer, bytes]:
+def _ask(
+    wire: Wire, target: Target, credential: str, path: str, question: dict[str, Any] | None = None
+) -> tuple[Answer, bytes]:
+    method, body = ("GET", b"") if question is None else ("POST", orjson.dumps(question))
     headers = {"authorization": f"Bearer {credential}", "accept": "application/json", "content-length": str(len(body))}
     if body:
         headers["content-type"] = "application/json"

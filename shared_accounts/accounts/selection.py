@@ -116,16 +116,14 @@ class Supply:
     def _read(self, model: str) -> _Serving:
         found = _Serving(until=monotonic() + self._seconds)
         for row in statements.rows("accounts_serving", model):
-            candidate = self._candidate(*row)
+            candidate = self._candidate(row)
             found.by_owner[candidate.owner_id].append(candidate)
             if candidate.sharing == "shared":
                 found.shared.append(candidate)
         return found
 
-    def _candidate(
-        self, account_id: int, owner_id: int, sharing: str, /, base_url: str, sealed: memoryview, strikes: int,
-        cooling: float | None,
-    ) -> Candidate:  # fmt: skip
+    def _candidate(self, row: tuple[int, int, str, str, memoryview, int, float | None]) -> Candidate:
+        account_id, owner_id, sharing, base_url, sealed, strikes, cooling = row
         return Candidate(
             id=account_id,
             owner_id=owner_id,

@@ -29,7 +29,5 @@ def current(accounts: list[Account], *, reference: int) -> dict[int, list[dict[s
     windows: dict[int, list[dict[str, Any]]] = {account.id: [] for account in accounts}
     given = {"ids": list(windows), "reference": reference, "micro": MICRO}
     for row in db.session.execute(text(_USED), given):
-        windows[row.account_id].append(
-            {"model_group": row.model_group, "used": row.used, "resets_at": row.resets_at}
-        )
+        windows[row.account_id].append({"model_group": row.model_group, "used": row.used, "resets_at": row.resets_at})
     return windows

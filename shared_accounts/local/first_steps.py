@@ -18,7 +18,7 @@ _KEY_NAME = "First key"
 _CREATED = frozenset({200, 201})
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
+class Refused(Exception):
     """A step was refused; the message says which and how."""
 
 

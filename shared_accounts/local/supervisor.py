@@ -23,7 +23,7 @@ _PROVED = 60.0
 _ROUTINE = re.compile(r"\b(DEBUG|INFO)\b", re.IGNORECASE)
 
 
-class StopRequested(Exception):  # noqa: N818 - nothing went wrong
+class StopRequested(Exception):
     """Somebody pressed Ctrl-C, or sent SIGTERM or SIGHUP."""
 
 

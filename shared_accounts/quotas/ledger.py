@@ -113,7 +113,8 @@ def rest(account_id: int, *, resting: bool) -> None:
 
 def pools_of(user_id: int) -> list[QuotaPool]:
     """Return a user's pools by name."""
-    return list(db.session.scalars(select(QuotaPool).where(QuotaPool.user_id == user_id).order_by(QuotaPool.model_group)))
+    mine = select(QuotaPool).where(QuotaPool.user_id == user_id)
+    return list(db.session.scalars(mine.order_by(QuotaPool.model_group)))
 
 
 def _locked_pools(user_id: int, groups: Iterable[str]) -> list[QuotaPool]:
@@ -135,8 +136,8 @@ def _lock(ids: list[int]) -> list[QuotaPool]:
 
 
 def _credits(account_id: int) -> list[tuple[QuotaPool, Credit]]:
-    credits = {row.pool_id: row for row in db.session.scalars(select(Credit).where(Credit.account_id == account_id))}
-    return [(pool, credits[pool.id]) for pool in _lock(list(credits))]
+    given = {row.pool_id: row for row in db.session.scalars(select(Credit).where(Credit.account_id == account_id))}
+    return [(pool, given[pool.id]) for pool in _lock(list(given))]
 
 
 def _post(pool: QuotaPool, kind: str, amount: int, *, account_id: int) -> None:

@@ -63,8 +63,20 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined,misc]
     __table_args__ = (
         CheckConstraint("kind in ('credit', 'forfeit', 'refill', 'spend', 'correction')", name="kind"),
         Index("ledger_entries_pool_id_idx", "pool_id", "id"),
-        Index("ledger_entries_exchange_id_key", "exchange_id", unique=True, postgresql_where=text("exchange_id is not null")),
-        Index("ledger_entries_slot_key", "pool_id", "kind", "slot", unique=True, postgresql_where=text("slot is not null")),
+        Index(
+            "ledger_entries_exchange_id_key",
+            "exchange_id",
+            unique=True,
+            postgresql_where=text("exchange_id is not null"),
+        ),
+        Index(
+            "ledger_entries_slot_key",
+            "pool_id",
+            "kind",
+            "slot",
+            unique=True,
+            postgresql_where=text("slot is not null"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

@@ -46,7 +46,7 @@ def cost(tokens: Tokens, reference: int) -> int:
 
 
 def worth(allowance_tokens: int, *, reference: int, ceiling: int) -> int:
-    """What sharing an account of this allowance is credited with, in micro-units (1,000,000 = one standard account)."""
+    """Return what sharing an account of this allowance counts for: 1,000,000 is one standard account."""
     return min(allowance_tokens * MICRO // reference, ceiling)
 
 

@@ -43,4 +43,4 @@ def refill(now: datetime | None = None, *, pool_ids: Sequence[int] | None = None
     `now` is the database's clock unless given.
     """
     ids = None if pool_ids is None else list(pool_ids)
-    return db.session.execute(text(_REFILL), {"now": now, "ids": ids}).scalar_one()
+    return int(db.session.execute(text(_REFILL), {"now": now, "ids": ids}).scalar_one())

@@ -8,7 +8,8 @@ from tests.conftest import rows
 
 
 def units(client):
-    return {row["model_group"]: (row["balance"], row["capacity"], row["refill_per_hour"]) for row in client.get("/api/quotas").json}
+    pools = client.get("/api/quotas").json
+    return {row["model_group"]: (row["balance"], row["capacity"], row["refill_per_hour"]) for row in pools}
 
 
 def test_a_shared_account_raises_its_owners_pools(member, offer):

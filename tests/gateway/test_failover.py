@@ -1,5 +1,7 @@
 from tests.gateway.scene import *
 from tests.upstream import *
+
+
 def test_smoke(scene, upstream):
     u = upstream(answers("Hello you"))
     scene.account(u)

@@ -175,8 +175,8 @@ def test_a_key_remembers_when_it_was_last_used(sign_in, session):
         session.execute(
             text(
                 "insert into usage_log (id, user_id, api_key_id, account_id, contributor_id, model, model_group,"
-                " endpoint, stream, worker, estimate, opened_at, lease_until)"
-                " values (gen_random_uuid(), :user, :key, :account, :user, 'm', 'm', 'chat', false, 'w', 0, now() - make_interval(mins => :minutes), now())"
+                " endpoint, stream, worker, estimate, opened_at, lease_until) values (gen_random_uuid(), :user, :key,"
+                " :account, :user, 'm', 'm', 'chat', false, 'w', 0, now() - make_interval(mins => :minutes), now())"
             ),
             {"user": user.id, "key": used.id, "account": account.id, "minutes": minutes},
         )

@@ -169,9 +169,9 @@ def test_whatever_the_order_the_books_balance_and_nothing_is_minted(session, ste
         elif step in {"rest", "wake"} and key in shared:
             ledger.rest(key, resting=step == "rest")
         elif step == "spend" and pool_of(someone):
-            amount = min(amount, pool_of(someone).balance)
-            spend(someone, amount)
-            spent += amount
+            affordable = min(amount, pool_of(someone).balance)
+            spend(someone, affordable)
+            spent += affordable
         most = max(most, len(shared))
         assert proof.verify() == []
     if pool := pool_of(someone):

@@ -98,7 +98,8 @@ def test_a_balance_above_its_capacity_is_left_alone(session):
 def test_hours_before_a_change_of_rate_are_paid_at_the_old_rate(session):
     someone = factories.user()
     ledger.grow(someone.id, 1, {"m": Terms(capacity=50 * MICRO, refill_per_hour=400_000, balance=0)})
-    session.execute(update(QuotaPool).values(refilled_through=text("date_trunc('hour', now(), 'UTC') - interval '10 hours'")))
+    ten_hours_ago = text("date_trunc('hour', now(), 'UTC') - interval '10 hours'")
+    session.execute(update(QuotaPool).values(refilled_through=ten_hours_ago))
 
     ledger.grow(someone.id, 2, {"m": Terms(capacity=50 * MICRO, refill_per_hour=400_000, balance=0)})
 
