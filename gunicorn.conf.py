@@ -3,8 +3,11 @@
 import os
 from typing import Any
 
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8008')}"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+from dotenv import dotenv_values
+
+_environ = {**dotenv_values(".env"), **os.environ}
+bind = f"{_environ.get('HOST', '127.0.0.1')}:{_environ.get('PORT', '8008')}"
+workers = int(_environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gevent"
 worker_connections = 4000
 http_parser = "fast"  # gunicorn_h1c, a C parser: 6 % less CPU per request
@@ -13,7 +16,7 @@ http_parser = "fast"  # gunicorn_h1c, a C parser: 6 % less CPU per request
 keepalive = 5
 timeout = 60
 # After SIGTERM streams may finish; three seconds before the master's SIGKILL we end the rest ourselves.
-graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT", "30"))
+graceful_timeout = int(_environ.get("GRACEFUL_TIMEOUT", "30"))
 _LAST_SECONDS = 3
 
 accesslog = None
@@ -26,9 +29,10 @@ forwarded_allow_ips = ""
 def post_worker_init(worker: Any) -> None:
     """Make psycopg2 yield to other greenlets, and see to the end of streams when the worker must stop."""
     import gevent  # noqa: PLC0415 - in the worker, after monkey-patching
-    from psycogreen.gevent import patch_psycopg  # noqa: PLC0415
 
-    patch_psycopg()
+    from shared_accounts.green import make_psycopg2_yield  # noqa: PLC0415
+
+    make_psycopg2_yield()
     gevent.spawn(_drain, worker)
 
 

@@ -12,7 +12,7 @@ case "${SHARED_ACCOUNTS_HOME:-/}" in
     /*) ;;
     *) export SHARED_ACCOUNTS_HOME="$PWD/$SHARED_ACCOUNTS_HOME" ;;
 esac
-cd -P "$(dirname "$0")"
+CDPATH="" cd -P "$(dirname "$0")"
 venv=$PWD/.venv
 
 find_python() {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Check everything: ./test.sh   (arguments go to pytest: ./test.sh -k quota)
 set -eu
-cd -P "$(dirname "$0")"
+CDPATH="" cd -P "$(dirname "$0")"
 
 ./run.sh --setup-only requirements-dev.txt
 # A browser for console tests will be installed here once there are any.

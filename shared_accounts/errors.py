@@ -1,8 +1,7 @@
 """Every way the service says no.
 
-Domain code raises a `ServiceError` where the fact is known; nobody catches it but the renderers in
-`refusals.py`. Messages are written for the person who reads them: they never carry an exception's text or a
-submitted value.
+Raised where the fact is known, caught by nobody but the renderers in `refusals.py`. Messages are for the person
+who reads them: they never carry an exception's text or a submitted value.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ class ServiceError(Exception):
     message: str = "The request cannot be served."
     openai_type: str = "invalid_request_error"
     openai_code: str | None = None
+    field: str | None = None
+    retry_after: int | None = None
 
     def __init__(
         self,
@@ -29,8 +30,8 @@ class ServiceError(Exception):
     ) -> None:
         super().__init__(message or self.message)
         self.message = message or self.message
-        self.field = field
-        self.retry_after = retry_after
+        self.field = field or self.field
+        self.retry_after = self.retry_after if retry_after is None else retry_after
         self.details = details or {}
 
 
@@ -116,9 +117,7 @@ class ModelNotFound(NotFound):
     code = "MODEL_NOT_FOUND"
     message = "No account here serves this model."
     openai_code = "model_not_found"
-
-    def __init__(self) -> None:
-        super().__init__(field="model")
+    field = "model"
 
 
 class Conflict(ServiceError):
@@ -178,7 +177,7 @@ class UpstreamFailed(NoAccountAvailable):
 
 
 class UpstreamTimeout(UpstreamFailed):
-    """The upstream did not answer in time."""
+    """Every account was tried and none answered in time."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "UPSTREAM_TIMEOUT"
@@ -202,6 +201,4 @@ class DatabaseUnavailable(ServiceError):
     message = "The service is short of its database; try again in a moment."
     openai_type = "server_error"
     openai_code = "service_unavailable"
-
-    def __init__(self) -> None:
-        super().__init__(retry_after=2)
+    retry_after = 2

@@ -30,7 +30,7 @@ _SALT_LENGTH = 29  # "$2b$12$" and 22 characters
 _MOST_BYTES = 1024
 _FEWEST_CHARACTERS = 8
 _THREADS = 3
-_MOST_WAITING = 32  # a queue of about two seconds: more would keep people waiting for a time-out
+_MOST_WAITING = 24  # a queue of about two seconds: more would keep people waiting for a time-out
 _COMMON = frozenset(
     """
     password passw0rd password1 password12 password123 password1234 12345678 123456789 1234567890 87654321 11111111

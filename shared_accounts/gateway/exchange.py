@@ -24,7 +24,8 @@ from shared_accounts.gateway.chat import ChatRequest
 from shared_accounts.gateway.sse import DONE, Meter
 from shared_accounts.gateway.upstream import UpstreamRefused
 from shared_accounts.gateway.watch import ClientWatch
-from shared_accounts.outbound.wire import Answer, Line, Unreachable
+from shared_accounts.outbound.line import Line
+from shared_accounts.outbound.wire import Answer, Unreachable
 from shared_accounts.quotas import pricing
 from shared_accounts.quotas.pricing import Tokens
 

@@ -16,7 +16,8 @@ import orjson
 
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.gateway.chat import ChatRequest
-from shared_accounts.outbound.wire import Answer, Line, Unreachable, Wire, request_head
+from shared_accounts.outbound.line import Line
+from shared_accounts.outbound.wire import Answer, Unreachable, Wire, request_head
 
 CREDENTIAL, LIMIT, FAULT, CALLER = "credential", "limit", "fault", "caller"
 

@@ -56,7 +56,9 @@ def initialise(folder: Path, programs: Path, owner: Owner | None, password: str)
 
 
 def _initdb(command: list[Path | str], owner: Owner | None) -> None:
-    settings = ("--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--username={USER}", "--no-instructions")
+    # The built-in provider knows every letter's lower case, so that "É" and "é" are one user name.
+    locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+    settings = (*locale, "--auth=scram-sha-256", f"--username={USER}", "--no-instructions")
     # A session of its own: Ctrl-C is for the launcher, which then stops in order. cwd: `nobody` cannot stand in ours.
     done = subprocess.run(
         [*command, *settings], check=False, cwd="/", capture_output=True, start_new_session=True, **as_user(owner)

@@ -81,7 +81,10 @@ class Guard:
 
     def addresses(self, origin: Origin) -> list[tuple[str, int]]:
         """Resolve once; raises `AddressRefused` unless every address may be reached, `OSError` when there is none."""
-        found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        try:
+            found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # an empty label, or one of more than 63 characters
+            raise OSError("not a host name") from error
         if not all(self._may_reach(origin.host, str(entry[4][0])) for entry in found):
             raise AddressRefused(origin.host)
         return [(str(entry[4][0]), origin.port) for entry in found]
@@ -90,7 +93,7 @@ class Guard:
         return host.lower() in self._names or (_is_network(host) and self._in_networks(ipaddress.ip_address(host)))
 
     def _may_reach(self, host: str, address: str) -> bool:
-        found = ipaddress.ip_address(address.split("%")[0])
+        found = ipaddress.ip_address(address.partition("%")[0])
         mapped = getattr(found, "ipv4_mapped", None) or found
         return host.lower() in self._names or self._in_networks(mapped) or is_public(mapped)
 

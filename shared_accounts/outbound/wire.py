@@ -7,23 +7,20 @@ Reads have no timers of their own; whoever waits sets a deadline, or has a watch
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from time import monotonic
 
-from gevent import monkey
 from geventhttpclient.response import HTTPParseError, HTTPResponse
 
 from shared_accounts.outbound.addresses import AddressRefused, Guard, Origin
+from shared_accounts.outbound.line import Line
 
-_READ_BYTES = 65536
-_IDLE_PER_ORIGIN = 512
 _LONGEST_IDLE_SECONDS = 60.0
+_LONGEST_HEAD = 256 * 1024
 _INTERIM = 200
-_poll = monkey.get_original("select", "poll")  # a poll that never waits needs no cooperation
 
 
 class Unreachable(Exception):
@@ -52,7 +49,7 @@ class Answer(HTTPResponse):  # type: ignore[misc]
         return int(self.get_code())
 
     def header(self, name: str) -> str | None:
-        """The value of a header; the first one when it came twice."""
+        """Return the value of a header; the first one when it came twice."""
         value = self.get(name)
         return value[0] if isinstance(value, list) else value
 
@@ -76,21 +73,31 @@ class Answer(HTTPResponse):  # type: ignore[misc]
                 raise Unreachable("the answer is too long")
         return bytes(body)
 
-    def abort(self) -> None:
-        """Hang up, from any greenlet; a read that is waiting ends with `Unreachable`."""
-        self._line.shut()
-
     def receive_head(self) -> None:
         """Read until the final head is complete; raises `Unreachable` when it never is."""
+        left = _LONGEST_HEAD
         while not self.headers_complete or self.status < _INTERIM:
-            self._feed()
+            left -= self._feed()
+            if left < 0:
+                self._line.close()
+                raise Unreachable("the answer's head is too long")
 
     def close(self) -> None:
         """Let go of the connection; it is kept only if the answer was read to its end."""
         if not self.message_complete:
             self._line.close()
 
-    def _feed(self) -> None:
+    def finish(self) -> None:
+        """Let go of the connection of an answer that has said all it has to say: often its last bytes are here."""
+        while not self.message_complete and (data := self._line.receive_now()):
+            try:
+                self.feed(data)
+            except HTTPParseError:
+                break
+        self._line.release(reusable=not self.should_close())
+
+    def _feed(self) -> int:
+        """Parse what arrives next; returns how many bytes that was."""
         try:
             data = self._line.receive()
             self.feed(data)
@@ -103,68 +110,7 @@ class Answer(HTTPResponse):  # type: ignore[misc]
         if not data and not self.message_complete:
             self._line.close()
             raise Unreachable("the connection closed early")
-
-
-class Line:
-    """One connection, and whether it has been used before."""
-
-    __slots__ = ("_idle", "_socket", "fresh", "idle_since", "silent")
-
-    def __init__(self, connected: socket.socket, idle: deque[Line]) -> None:
-        self._socket: socket.socket | None = connected
-        self._idle = idle
-        self.fresh = True
-        self.silent = True
-        self.idle_since = 0.0
-
-    def send(self, data: bytes, timeout: float | None) -> None:
-        """Send a request."""
-        if self._socket is None:
-            raise OSError("closed")
-        self.silent = True
-        self._socket.settimeout(timeout)
-        self._socket.sendall(data)
-
-    def receive(self) -> bytes:
-        """Return what has arrived, waiting for at least a byte; nothing at the end."""
-        if self._socket is None:
-            return b""
-        data = self._socket.recv(_READ_BYTES)
-        self.silent = self.silent and not data
-        return data
-
-    def release(self, *, reusable: bool) -> None:
-        """Keep the connection for the next request, or close it; twice is harmless."""
-        if self._socket is None or self in self._idle:
-            return
-        if reusable and len(self._idle) < _IDLE_PER_ORIGIN:
-            self.fresh = False
-            self.idle_since = monotonic()
-            self._idle.append(self)
-        else:
-            self.close()
-
-    def is_dead(self) -> bool:
-        """Tell whether an idle connection was closed, or spoke out of turn, since its last answer."""
-        if self._socket is None:
-            return True
-        poll = _poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-
-    def shut(self) -> None:
-        """End the conversation at once; whoever is reading sees the end."""
-        if self._socket is not None:
-            try:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self) -> None:
-        """Close; twice is harmless."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        return len(data)
 
 
 class Wire:
@@ -197,15 +143,6 @@ class Wire:
             while idle and now - idle[0].idle_since >= longest_idle:
                 idle.popleft().close()
 
-    def begin(self, line: Line, request: bytes, timeout: float | None) -> Answer:
-        """Send a request on a line; the answer's head has not been read yet."""
-        try:
-            line.send(request, timeout)
-        except OSError as error:
-            line.close()
-            raise Unreachable("the connection broke", timed_out=isinstance(error, TimeoutError)) from error
-        return Answer(line)
-
     def exchange(
         self, origin: Origin, request: bytes, timeout: float | None, *, hold: Callable[[Line], None] = lambda _: None
     ) -> Answer:
@@ -213,19 +150,13 @@ class Wire:
 
         `hold` is told each line before it is used, so that its owner can `shut` it from another greenlet.
         """
-        while True:
-            line = self.connect(origin)
-            hold(line)
-            try:
-                answer = self.begin(line, request, timeout)
-                answer.receive_head()
-            except Unreachable as error:
-                line.close()
-                # Only a kept connection that never said a word can have been closed before it heard us.
-                if line.fresh or not line.silent or error.timed_out:
-                    raise
-            else:
-                return answer
+        line = self.connect(origin)
+        try:
+            return _converse(line, request, timeout, hold)
+        except Unreachable as error:
+            if error.timed_out or not line.went_stale:
+                raise
+        return _converse(Line(self._dial(origin), self._idle[origin]), request, timeout, hold)
 
     def _dial(self, origin: Origin) -> socket.socket:
         try:
@@ -245,6 +176,18 @@ class Wire:
             except OSError as error:
                 failure = error
         raise failure
+
+
+def _converse(line: Line, request: bytes, timeout: float | None, hold: Callable[[Line], None]) -> Answer:
+    hold(line)
+    answer = Answer(line)
+    try:
+        line.send(request, timeout)
+    except OSError as error:
+        line.close()
+        raise Unreachable("the connection broke", timed_out=isinstance(error, TimeoutError)) from error
+    answer.receive_head()
+    return answer
 
 
 def request_head(method: str, origin: Origin, path: str, headers: Mapping[str, str]) -> bytes:
