@@ -17,6 +17,7 @@ from shared_accounts.crypto import Vault
 from shared_accounts.extensions import api, celery, db, jwt, limiter, migrate, statements
 from shared_accounts.gateway import v1
 from shared_accounts.gateway.gateway import Gateway
+from shared_accounts.json_bodies import Refusal
 from shared_accounts.keys import api as keys_api
 from shared_accounts.logs import configure_logging
 from shared_accounts.outbound.addresses import Guard
@@ -91,6 +92,7 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
     migrate.init_app(app, db, directory="migrations")
     jwt.init_app(app)
     limiter.init_app(app)
+    api.ERROR_SCHEMA = Refusal
     api.init_app(app)
     celery.conf.update(tasks.configuration(settings))
     tasks.bind(app)

@@ -21,18 +21,13 @@ class ServiceError(Exception):
     retry_after: int | None = None
 
     def __init__(
-        self,
-        message: str | None = None,
-        *,
-        field: str | None = None,
-        retry_after: int | None = None,
-        details: dict[str, object] | None = None,
+        self, message: str = "", *, field: str | None = None, retry_after: int | None = None, **details: object
     ) -> None:
-        super().__init__(message or self.message)
         self.message = message or self.message
+        super().__init__(self.message)
         self.field = field or self.field
         self.retry_after = self.retry_after if retry_after is None else retry_after
-        self.details = details or {}
+        self.details = details
 
 
 class InvalidRequest(ServiceError):

@@ -27,6 +27,7 @@ LADDER = [
         "crypto",
         "statements",
         "extensions",
+        "green",
         "logs",
         "requests_in",
         "refusals",

@@ -83,7 +83,7 @@ def test_every_401_says_how_to_sign_in(raising, kind):
 
 
 def test_a_refusal_may_name_a_field_a_time_and_its_arithmetic(raising):
-    ours, openais = raising(errors.QuotaExhausted(field="model", retry_after=0, details={"missing": "0.5000"}))
+    ours, openais = raising(errors.QuotaExhausted(field="model", retry_after=0, missing="0.5000"))
 
     assert ours.json["errors"] == {"json": {"model": [ours.json["message"]]}}
     assert (ours.json["missing"], openais.json["error"]["missing"]) == ("0.5000", "0.5000")

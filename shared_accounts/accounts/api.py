@@ -114,7 +114,7 @@ def _proved(target: Any, credential: str, declared: list[str] | None) -> list[st
     """Return the models the account may count for: those declared, if the upstream has them, else all it lists."""
     db.session.rollback()  # no connection is held while the upstream takes its time
     proof = probe.prove(current_app.extensions["wire"], target, credential, declared or [])
-    if declared and proof.models and set(declared) - set(proof.models):
+    if declared and proof.models and {name.removeprefix("models/") for name in declared} - set(proof.models):
         raise Unprocessable("The upstream does not list every one of these models.", field="models")
     return contribution.unique(declared or proof.models)
 

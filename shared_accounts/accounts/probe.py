@@ -77,6 +77,7 @@ def _ask(
 def _listed(body: bytes) -> list[str]:
     try:
         rows = orjson.loads(body)["data"]
-        return [row["id"] for row in rows if isinstance(row["id"], str)]
+        # Gemini lists "models/gemini-…" and serves "gemini-…".
+        return [row["id"].removeprefix("models/") for row in rows if isinstance(row["id"], str)]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise Unprocessable("The upstream's list of models cannot be read.", field="base_url") from None
