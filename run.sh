@@ -1,11 +1,18 @@
 #!/bin/sh
 # Start the whole service on this machine: ./run.sh   (Ctrl-C stops it, the data stays)
+# ./run.sh flask users create alice   runs an operator's command against it, from another terminal
 # ./run.sh --setup-only [requirements file ...] only installs; test.sh uses it.
 set -eu
 
 case "${1:-}" in
     '') then=start ;;
     --setup-only) then=stop && shift ;;
+    flask)
+        shift
+        here=$(cd -P "$(dirname "$0")" && pwd)
+        "$here/run.sh" --setup-only
+        cd "$here" && exec .venv/bin/python -m shared_accounts.local.operate "$@"
+        ;;
     *) echo "usage: ./run.sh    (settings come from the environment or .env; see README.md)" >&2 && exit 2 ;;
 esac
 case "${SHARED_ACCOUNTS_HOME:-/}" in

@@ -128,10 +128,16 @@ class Bench:
             "LOG_LEVEL": "ERROR",
         }
         keys = self.seed(env)
-        # The load program turns through keys by its -k option only for keys of its own making: one key here.
+        (self.folder / "keys").write_text("\n".join(keys))
         process = self.spawn("gunicorn", [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
                              cpu=GATEWAY_CPU, env=env)  # fmt: skip
         return Gateway("shared_accounts", int(env["PORT"]), process, (f"Authorization: Bearer {keys[0]}",))
+
+    def bare(self) -> Gateway:
+        port = free_port()
+        command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "--http-parser", "fast", "--no-control-socket"]
+        command += ["-b", f"127.0.0.1:{port}", "bench.bare:app"]
+        return Gateway("bare Flask", port, self.spawn("bare", [*command], cpu=GATEWAY_CPU))
 
     def seed(self, env: dict[str, str]) -> list[str]:
         """Twenty accounts of one contributor, and members who draw on them with quota to spare."""
@@ -141,7 +147,7 @@ class Bench:
             owner = factories.user()
             for _ in range(20):
                 factories.account(owner, models=MODELS, base_url=f"http://127.0.0.1:{self.mock_port}/v1")
-            members = [factories.user() for _ in range(USERS)]
+            members = [factories.user() for _ in range(USERS)]  # a pool each: one row must not be the whole story
             for member in members:
                 for model in MODELS:
                     factories.quota_pool(member, balance=10**6 * MICRO, model_group=model)
@@ -162,7 +168,7 @@ class Bench:
         command += ["-c", scenario.concurrency, "-n", requests, "-m", scenario.model, "-e", scenario.chunks]
         command += ["-T", seconds]
         for header in gateway.headers:
-            command += ["-H", header]
+            command += ["-H", header, "-K", self.folder / "keys"]
         command += ["-s"] if scenario.stream else []
         command += ["-r", scenario.per_second] if scenario.per_second else []
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
@@ -240,9 +246,10 @@ def report(results: dict[tuple[str, str], list[dict[str, float]]]) -> None:
         medians[scenario, name] = row
         print(f"{scenario:10}{name:17}" + "".join(f"{row[key]:{form}}" for _, key, form in COLUMNS))
     for scenario, name in results:
-        if name == "shared_accounts" and (scenario, "nginx") in medians:
-            ours, floor = medians[scenario, name]["cpu_ms"], medians[scenario, "nginx"]["cpu_ms"]
-            print(f"{scenario}: {ours / floor:.1f} x nginx")
+        for other in ("nginx", "bare Flask"):
+            if name == "shared_accounts" and (scenario, other) in medians:
+                ours, theirs = medians[scenario, name]["cpu_ms"], medians[scenario, other]["cpu_ms"]
+                print(f"{scenario}: {ours / theirs:.1f} x {other}")
 
 
 def main() -> None:
@@ -256,16 +263,18 @@ def main() -> None:
         bench = Bench(Path(folder))
         try:
             bench.build()
-            gateways = [one for one in (bench.nginx(), bench.ours()) if one]
+            gateways = [one for one in (bench.nginx(), bench.bare(), bench.ours()) if one]
             for gateway in gateways:
                 await_port(gateway.port)
-                for model in MODELS[:2]:
+                for model in MODELS[: 1 if gateway.name == "bare Flask" else 2]:
                     warm = Scenario(model != "mock", 8, model)
                     bench.load(gateway, warm, 300, 60)
                 print(f"{gateway.name}: idle at {gateway.memory_mb():.0f} MB", flush=True)
             for _ in range(wanted.rounds):
                 for name in wanted.scenarios.split(","):
                     for gateway in gateways:
+                        if gateway.name == "bare Flask" and SCENARIOS[name].stream:
+                            continue
                         found = bench.measure(gateway, SCENARIOS[name], wanted.seconds)
                         results[name, gateway.name].append(found)
                         print(".", end="", flush=True)

@@ -28,6 +28,17 @@ from shared_accounts.errors import DatabaseUnavailable
 
 psycopg2.extras.register_uuid()  # type: ignore[no-untyped-call]
 
+# A plan is made once and kept; one made while a table was small must still be right when it has millions of rows.
+_PLANS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "plan_cache_mode=force_generic_plan",
+        "enable_seqscan=off",
+        "enable_hashjoin=off",
+        "enable_mergejoin=off",
+        "jit=off",
+    )
+)
 _CONNECT_SECONDS = 3
 _WAIT_SECONDS = 5
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -53,7 +64,7 @@ class Statements:
             return
         if self._pool is not None:
             self._pool.forget_idle()
-        options = f"-c statement_timeout={timeout_ms} -c plan_cache_mode=force_generic_plan -c jit=off"
+        options = f"-c statement_timeout={timeout_ms} {_PLANS}"
         self._pool = _Pool(dsn, options, list(self._texts.values()), size)
 
     def row(self, name: str, *values: object) -> tuple[Any, ...] | None:

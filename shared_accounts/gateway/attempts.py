@@ -6,28 +6,15 @@ tried there is one reservation, one line and one charge.
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from http import HTTPStatus
+from collections.abc import Iterator
 
 from shared_accounts.accounts import standing
 from shared_accounts.accounts.selection import Candidate
-from shared_accounts.errors import (
-    InvalidApiKey,
-    ModelNotFound,
-    NoAccountAvailable,
-    NotSignedIn,
-    QuotaExhausted,
-    ServiceError,
-    UpstreamFailed,
-    UpstreamLimited,
-    UpstreamTimeout,
-    UserDisabled,
-    UserSilenced,
-)
+from shared_accounts.errors import ServiceError
 from shared_accounts.extensions import db
-from shared_accounts.gateway import books, upstream
+from shared_accounts.gateway import books, reading, upstream, verdicts
 from shared_accounts.gateway.chat import ChatRequest
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
@@ -37,15 +24,6 @@ from shared_accounts.quotas import forecast, pricing
 from shared_accounts.users.roster import Caller
 
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
-
-
-class CallersFault(ServiceError):
-    """The upstream refused the request itself; its words go back as they are."""
-
-    def __init__(self, refused: UpstreamRefused) -> None:
-        super().__init__("The upstream refused the request.")
-        self.status = HTTPStatus(refused.status or HTTPStatus.BAD_REQUEST)
-        self.body = refused.body
 
 
 def open_exchange(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint: str, client: object) -> Exchange:
@@ -93,10 +71,12 @@ def _opening(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint: str)
 def _attempt_all(gateway: Gateway, opening: books.Opening, exchange: Exchange) -> None:
     refusals: list[UpstreamRefused] = []
     short = False
-    for candidate in gateway.supply.candidates(opening.caller, opening.model):
+    for candidate in _candidates(gateway, opening):
+        if exchange.cause or len(refusals) >= gateway.settings.max_attempts:
+            break
         if short and candidate.owner_id != opening.caller.user_id:
             continue
-        verdict = _open(opening, candidate)
+        verdict = _open(exchange, opening, candidate)
         if verdict == "short":
             short = True
         elif verdict == "unavailable":
@@ -106,45 +86,56 @@ def _attempt_all(gateway: Gateway, opening: books.Opening, exchange: Exchange) -
             if refused is None:
                 return
             refusals.append(refused)
-            if len(refusals) >= gateway.settings.max_attempts or exchange.cause:
-                break
         else:
-            raise _denied(gateway, opening.caller, verdict)
-    raise _explain(gateway, opening, refusals, short=short)
+            raise verdicts.denied(gateway, opening.caller, verdict)
+    raise verdicts.cut_short(exchange.cause) or verdicts.explained(gateway, opening, refusals, short=short)
 
 
-def _open(opening: books.Opening, candidate: Candidate) -> str:
+def _candidates(gateway: Gateway, opening: books.Opening) -> Iterator[Candidate]:
+    """Yield who could serve; after the last one once more, for the list may have been old."""
+    seen: set[int] = set()
+    for candidate in gateway.supply.candidates(opening.caller, opening.model):
+        seen.add(candidate.id)
+        yield candidate
+    if seen:
+        yield from (one for one in gateway.supply.candidates(opening.caller, opening.model) if one.id not in seen)
+
+
+def _open(exchange: Exchange, opening: books.Opening, candidate: Candidate) -> str:
+    before, exchange.opened = exchange.opened, True  # what becomes of a statement that is cut off is not known
     verdict = books.open_line(opening, candidate)
-    if verdict == "short" and forecast.refill_now(opening.caller.user_id, opening.model_group):
-        db.session.commit()
-        verdict = books.open_line(opening, candidate)
+    if verdict == "short":
+        refilled = forecast.refill_now(opening.caller.user_id, opening.model_group)
+        db.session.commit()  # no transaction stays open while an upstream takes its time
+        if refilled:
+            verdict = books.open_line(opening, candidate)
+    exchange.opened = before or verdict == books.OPEN
     return verdict
 
 
 def _attempt(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> UpstreamRefused | None:
     """Try one account; returns its refusal, or nothing when it serves. A caller's own fault is raised."""
-    gateway.take(candidate)
+    gateway.take(exchange, candidate)
     started = time.monotonic()
     try:
         _begin(gateway, exchange, candidate)
     except UpstreamRefused as refused:
-        gateway.let_go(candidate)
+        gateway.release(exchange)
         exchange.note(candidate, refused.reason, started)
-        if refused.kind == upstream.CALLER:
-            raise CallersFault(refused) from None
         if exchange.cause is None:
+            exchange.sent = False
             _blame(gateway, exchange.chat.model, candidate, refused)
         return refused
-    exchange.candidate = candidate
+    exchange.serving = True
     exchange.note(candidate, "served", started)
     return None
 
 
 def _begin(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
     """Send, and read until it is certain that the upstream serves: a first event, or the whole JSON answer."""
-    exchange.answer = upstream.send(gateway.wire, candidate, exchange.chat, hold=exchange.hold)
     try:
-        error = exchange.read_first_events() if exchange.chat.stream else exchange.read_whole()
+        exchange.answer = upstream.send(gateway.wire, candidate, exchange.chat, hold=exchange.hold)
+        error = reading.first_events(exchange) if exchange.chat.stream else reading.whole(exchange)
     except Unreachable as broken:
         raise upstream.unreachable(broken, late=exchange.late) from broken
     if error:
@@ -153,6 +144,8 @@ def _begin(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
 
 
 def _blame(gateway: Gateway, model: str, candidate: Candidate, refused: UpstreamRefused) -> None:
+    if refused.kind == upstream.CALLER:
+        raise verdicts.CallersFault(refused)
     default = gateway.settings.cooldown_seconds
     if refused.kind == upstream.CREDENTIAL:
         standing.take_out(candidate.id, "needs_sign_in", f"the upstream {refused.reason}")
@@ -162,27 +155,3 @@ def _blame(gateway: Gateway, model: str, candidate: Candidate, refused: Upstream
     else:
         standing.strike(candidate.id, default=default, reason=refused.reason)
     gateway.supply.forget(model)
-
-
-def _denied(gateway: Gateway, caller: Caller, verdict: str) -> ServiceError:
-    gateway.callers.forget(caller.fingerprint or caller.session_id)
-    if verdict == "disabled":
-        return UserDisabled()
-    if verdict == "silenced":
-        return UserSilenced()
-    return InvalidApiKey() if caller.fingerprint else NotSignedIn()
-
-
-def _explain(
-    gateway: Gateway, opening: books.Opening, refusals: list[UpstreamRefused], *, short: bool
-) -> ServiceError:
-    if short:
-        shortage = forecast.shortage(opening.caller.user_id, opening.model_group, opening.estimate)
-        return QuotaExhausted(shortage.message, retry_after=shortage.seconds, details={"quota": shortage.details})
-    if refusals and all(one.kind == upstream.LIMIT for one in refusals):
-        waits = [one.retry_after for one in refusals if one.retry_after is not None]
-        return UpstreamLimited(retry_after=math.ceil(min(waits, default=gateway.settings.cooldown_seconds)))
-    if refusals:
-        return UpstreamTimeout() if all(one.timed_out for one in refusals) else UpstreamFailed()
-    wait = gateway.supply.cooling_for(opening.caller, opening.model)
-    return ModelNotFound() if wait is None else NoAccountAvailable(retry_after=math.ceil(wait))

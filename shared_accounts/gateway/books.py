@@ -108,8 +108,8 @@ def open_line(opening: Opening, candidate: Candidate) -> str:
     """
     caller = opening.caller
     row = statements.row(
-        "open_exchange", opening.id, caller.fingerprint, caller.session_id and str(caller.session_id), candidate.id, opening.model,
-        opening.model_group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
+        "open_exchange", opening.id, caller.fingerprint, caller.session_id and str(caller.session_id), candidate.id,
+        opening.model, opening.model_group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
         opening.lease_seconds,
     )  # fmt: skip
     return str(row[0]) if row else "unavailable"

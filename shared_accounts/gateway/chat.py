@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from shared_accounts.quotas import pricing
 _LONGEST_MODEL = 200
 _MOST_TOKENS = 10_000_000
 _MOST_CHOICES = 128
+_STREAM_OPTIONS = re.compile(rb'"stream_options"\s*:\s*(null|\{[^{}]*\})')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int
         model=model,
         stream=stream,
         show_usage=bool(options and options.get("include_usage")),
-        prompt_tokens=pricing.estimate_prompt(body),
+        prompt_tokens=_prompt_tokens(body),
         most_completion_tokens=_most_completion_tokens(body, default_completion_tokens),
         body=_to_send(raw, body, stream=stream),
     )
@@ -60,6 +62,13 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.")
     return body
+
+
+def _prompt_tokens(body: dict[str, Any]) -> int:
+    try:
+        return pricing.estimate_prompt(body)
+    except RecursionError:  # the parser goes deeper than what writes it down again
+        raise InvalidRequest("The body is nested too deeply.") from None
 
 
 def _boolean(body: dict[str, Any], name: str, *, default: bool) -> bool:
@@ -86,15 +95,31 @@ def _count(body: dict[str, Any], name: str, default: int, most: int) -> int:
 
 
 def _to_send(raw: bytes, body: dict[str, Any], *, stream: bool) -> bytes:
-    """Return the client's bytes, with the missing fields spliced in; rewritten only if one must change."""
+    """Return the client's bytes, with what is missing spliced in: nothing else of them changes."""
     missing: dict[str, Any] = {}
     if "stream" not in body and stream:
         missing["stream"] = True
     if stream and "stream_options" not in body:
         missing["stream_options"] = {"include_usage": True}
     elif stream and not (body["stream_options"] or {}).get("include_usage"):
-        return orjson.dumps({**body, **missing, "stream_options": {**(body["stream_options"] or {}), "include_usage": True}})
+        raw = _asking_for_usage(raw, body)
     if not missing:
         return raw
     start = raw.index(b"{") + 1
     return raw[:start] + orjson.dumps(missing)[1:-1] + b"," + raw[start:]
+
+
+def _asking_for_usage(raw: bytes, body: dict[str, Any]) -> bytes:
+    """Return a body whose stream options do ask; only an odd one is written anew as a whole."""
+    asking = orjson.dumps({**(body["stream_options"] or {}), "include_usage": True})
+    found = list(_STREAM_OPTIONS.finditer(raw))
+    if len(found) == 1 and _says(found[0][1], body["stream_options"]):
+        return raw[: found[0].start(1)] + asking + raw[found[0].end(1) :]
+    return orjson.dumps({**body, "stream_options": orjson.Fragment(asking)})
+
+
+def _says(text: bytes, value: object) -> bool:
+    try:
+        return bool(orjson.loads(text) == value)
+    except orjson.JSONDecodeError:
+        return False

@@ -34,17 +34,16 @@ class Gateway:
         """Who we are in the usage log, read after any fork."""
         return f"{socket.gethostname()}:{os.getpid()}"
 
-    def take(self, candidate: Candidate) -> None:
+    def take(self, exchange: Exchange, candidate: Candidate) -> None:
         """Count an exchange on its account, so that the next one prefers another."""
+        exchange.candidate = candidate
         self.supply.in_flight[candidate.id] += 1
 
     def release(self, exchange: Exchange) -> None:
-        """Uncount a closed exchange."""
-        if exchange.candidate is not None:
-            self.let_go(exchange.candidate)
-
-    def let_go(self, candidate: Candidate) -> None:
-        """Uncount an account that refused."""
+        """Uncount it again, when the account refused or the exchange is over; twice is harmless."""
+        candidate, exchange.candidate = exchange.candidate, None
+        if candidate is None:
+            return
         self.supply.in_flight[candidate.id] -= 1
         if self.supply.in_flight[candidate.id] <= 0:
             del self.supply.in_flight[candidate.id]

@@ -16,10 +16,13 @@ import orjson
 from shared_accounts.quotas.pricing import Tokens, plausible
 
 _MARK = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|finish_reason"\s*:\s*")|data:\s*\[DONE\]')
-_EVENTS = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
-_ENDS = (b"\n\n", b"\r\n\r\n")
+_EVENTS = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
+_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _LONGEST_HELD = 64 * 1024
+_LONGEST_ENVELOPE = 1024
 _BYTES_PER_TOKEN = 3
+_STALE = 8
+"""A usage followed by more events than this was a running total, not the last word."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -27,18 +30,33 @@ DONE = b"data: [DONE]\n\n"
 class Meter:
     """Follows one stream: `feed` gives back what may be sent on, the attributes say what has been seen."""
 
-    __slots__ = ("_bytes", "_envelope", "_held", "_show_usage", "done", "error", "events", "finished", "tokens")
+    __slots__ = (
+        "_bytes", "_envelope", "_held", "_show_usage", "_since_usage", "_told",
+        "done", "error", "events", "finished", "tokens",
+    )  # fmt: skip
 
     def __init__(self, *, show_usage: bool) -> None:
         self._show_usage = show_usage
         self._held = b""
         self._bytes = 0
         self._envelope = 0
+        self._since_usage = 0
+        self._told = False
         self.events = 0
         self.tokens: Tokens | None = None
         self.error: dict[str, Any] | None = None
         self.finished = False
         self.done = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has come, or nothing but the end."""
+        return self.events <= int(self.done)
+
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether the usage seen tells of the whole answer: it came with the end, and the end came."""
+        return (self.done or self.finished) and self._since_usage <= _STALE
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; returns the whole events in it, less a usage frame nobody asked for."""
@@ -54,9 +72,12 @@ class Meter:
         return data
 
     def flush(self) -> bytes:
-        """Return what was held back of an unfinished event."""
-        held, self._held = self._held, b""
-        return held
+        """Return the last event if all it lacks is the empty line after it; half an event is lost."""
+        held, self._held = self._held.strip(), b""
+        payload = held[held.find(b"data:") + 5 :].strip()
+        if not held or (payload != b"[DONE]" and _parsed(payload) is None):
+            return b""
+        return self.feed(held + b"\n\n")
 
     def read_whole(self, answer: dict[str, Any], length: int) -> None:
         """Take a whole JSON answer instead of a stream."""
@@ -79,9 +100,15 @@ class Meter:
 
     def _count(self, data: bytes) -> None:
         found = data.count(b"data:")
-        if not self._envelope and found:
-            self._envelope = len(data) // found
+        if not found:
+            return  # the middle of something huge, which is no text
+        if not self._envelope:
+            start = data.find(b"data:")
+            first = _EVENTS.search(data, start + 1)
+            self._envelope = min((first.start() if first else len(data)) - start, _LONGEST_ENVELOPE)
         self.events += found
+        self._since_usage = 0 if self._told else self._since_usage + found
+        self._told = False
         self._bytes += len(data)
 
     def _decode(self, data: bytes) -> bytes:
@@ -99,22 +126,27 @@ class Meter:
         if payload == b"[DONE]":
             self.done = True
             return True
-        try:
-            frame = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            return True
-        if not isinstance(frame, dict):
-            return True
-        return self._learn(frame)
+        frame = _parsed(payload)
+        return frame is None or self._learn(frame)
 
     def _learn(self, frame: dict[str, Any]) -> bool:
         if frame.get("error"):
             self.error = frame
             return True
-        choices = frame.get("choices") or []
-        self.finished |= any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
-        self.tokens = tokens_of(frame.get("usage")) or self.tokens
+        choices = frame.get("choices")
+        if isinstance(choices, list):
+            self.finished |= any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+        if tokens := tokens_of(frame.get("usage")):
+            self.tokens, self._told = tokens, True
         return bool(choices) or self._show_usage or not frame.get("usage")
+
+
+def _parsed(payload: bytes) -> dict[str, Any] | None:
+    try:
+        frame = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return frame if isinstance(frame, dict) else None
 
 
 def tokens_of(usage: object) -> Tokens | None:

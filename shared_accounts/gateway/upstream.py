@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -22,15 +23,18 @@ from shared_accounts.outbound.wire import Answer, Unreachable, Wire, request_hea
 CREDENTIAL, LIMIT, FAULT, CALLER = "credential", "limit", "fault", "caller"
 
 _LONGEST_REFUSAL = 256 * 1024
+_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 24 * 3600.0
 _PATH = "/chat/completions"
-_CALLERS_OWN = {400, 404, 413, 415, 422}
+_CALLERS_OWN = {400, 413, 415, 422}
 _QUOTA_WORDS = re.compile(r"quota|rate.?limit|too many requests|resource.?exhausted|billing|credit", re.IGNORECASE)
+_CONTENT_WORDS = re.compile(r"flagged|moderation|content.?(?:policy|filter)", re.IGNORECASE)
+_BAN_WORDS = re.compile(r"suspend|deactivat|banned|disabled", re.IGNORECASE)
 _CREDENTIAL_WORDS = re.compile(r"key|credential|auth|token|permission|suspend|deactivat|account", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class UpstreamRefused(Exception):
-    """An account did not serve: whose fault (`kind`), the status, a short reason, and when to come back."""
+    """An account did not serve: whose fault (`kind`), the status, a short reason, and seconds until it may again."""
 
     kind: str
     reason: str
@@ -44,7 +48,7 @@ class UpstreamRefused(Exception):
 def send(wire: Wire, candidate: Candidate, chat: ChatRequest, *, hold: Callable[[Line], None]) -> Answer:
     """Send the chat; returns an answer that is 200 and of the kind asked for, else raises `UpstreamRefused`.
 
-    It sets no timer: `hold` gives the line to a watchdog.
+    Raises `Unreachable` when no answer comes. It sets no timer: `hold` gives the line to a watchdog.
     """
     headers = {
         "authorization": f"Bearer {candidate.credential}",
@@ -54,18 +58,15 @@ def send(wire: Wire, candidate: Candidate, chat: ChatRequest, *, hold: Callable[
     }
     target = candidate.target
     request = request_head("POST", target.origin, target.path + _PATH, headers) + b"\r\n" + chat.body
-    try:
-        answer = wire.exchange(target.origin, request, None, hold=hold)
-        if answer.status != 200:  # noqa: PLR2004 - the one success
-            raise _refusal(answer.status, answer.header("retry-after"), answer.read_all(_LONGEST_REFUSAL))
-    except Unreachable as error:
-        raise unreachable(error) from error
+    answer = wire.exchange(target.origin, request, None, hold=hold)
+    if answer.status != HTTPStatus.OK:
+        raise _refusal(answer.status, answer.header("retry-after"), answer.read_all(_LONGEST_REFUSAL))
     if chat.stream and "event-stream" not in (answer.header("content-type") or ""):
         raise _not_a_stream(answer)
     return answer
 
 
-def unreachable(error: Unreachable, *, late: bool = False) -> UpstreamRefused:
+def unreachable(error: Unreachable, *, late: bool) -> UpstreamRefused:
     """Tell a broken connection as a refusal; `late` when it was we who lost patience."""
     reason = "did not answer in time" if late else error.reason
     return UpstreamRefused(FAULT, reason, timed_out=late or error.timed_out)
@@ -90,32 +91,38 @@ def parsed(body: bytes) -> dict[str, Any] | None:
 def _refusal(status: int, retry_after: str | None, body: bytes) -> UpstreamRefused:
     words = body[:4096].decode("utf-8", "replace")
     seconds = _seconds(retry_after)
-    if status in _CALLERS_OWN:
-        return UpstreamRefused(CALLER, "the request was refused", status=status, body=body)
-    if status in {402, 429} or (status == 403 and _QUOTA_WORDS.search(words)):  # noqa: PLR2004
+    if status in _CALLERS_OWN or _is_callers(status, body, words):
+        return UpstreamRefused(CALLER, f"answered {status}", status=status, body=body)
+    forbidden = status == HTTPStatus.FORBIDDEN
+    if status in {402, 429} or (forbidden and _QUOTA_WORDS.search(words)):
         return UpstreamRefused(LIMIT, f"answered {status}", status=status, retry_after=seconds)
-    if status == 401 or (status == 403 and _CREDENTIAL_WORDS.search(words)):  # noqa: PLR2004
+    if status == HTTPStatus.UNAUTHORIZED or (forbidden and _CREDENTIAL_WORDS.search(words)):
         return UpstreamRefused(CREDENTIAL, f"answered {status}", status=status)
     return UpstreamRefused(FAULT, f"answered {status}", status=status, retry_after=seconds)
 
 
+def _is_callers(status: int, body: bytes, words: str) -> bool:
+    """Tell a refusal of the request from one of the account, where the status alone does not say."""
+    if status == HTTPStatus.NOT_FOUND:
+        return parsed(body) is not None  # without JSON it is a wrong base URL
+    # A prompt that was flagged must not be held against whoever shares the account.
+    return status == HTTPStatus.FORBIDDEN and bool(_CONTENT_WORDS.search(words)) and not _BAN_WORDS.search(words)
+
+
 def _not_a_stream(answer: Answer) -> UpstreamRefused:
-    try:
-        frame = parsed(answer.read_all(_LONGEST_REFUSAL))
-    except Unreachable as broken:
-        return unreachable(broken)
+    frame = parsed(answer.read_all(_LONGEST_REFUSAL))
     if frame and frame.get("error"):
         return refused_by_error(frame)
     return UpstreamRefused(FAULT, "did not stream", status=200)
 
 
 def _seconds(value: str | None) -> float | None:
-    """Read Retry-After in either form (RFC 9110 section 10.2.3)."""
+    """Read Retry-After in either form (RFC 9110 section 10.2.3), and believe it within bounds."""
     if not value:
         return None
-    if value.isascii() and value.replace(".", "", 1).isdigit():
-        return float(value)
     try:
-        return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
+        plain = value.isascii() and value.replace(".", "", 1).isdigit()
+        seconds = float(value) if plain else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return None
+    return min(max(seconds, _SHORTEST_WAIT), _LONGEST_WAIT)

@@ -13,10 +13,11 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from shared_accounts.accounts import catalogue
 from shared_accounts.auth import guards
 from shared_accounts.auth.guards import Credential
-from shared_accounts.errors import ModelNotFound
+from shared_accounts.errors import ModelNotFound, UserSilenced
 from shared_accounts.gateway import chat as chats
-from shared_accounts.gateway.attempts import CallersFault, open_exchange
+from shared_accounts.gateway.attempts import open_exchange
 from shared_accounts.gateway.gateway import Gateway
+from shared_accounts.gateway.verdicts import CallersFault
 from shared_accounts.users.roster import Caller
 
 blueprint = Blueprint("v1", __name__)
@@ -65,6 +66,8 @@ def _chat(*, stream_by_default: bool) -> Response:
     try:
         exchange = open_exchange(gateway, caller, chat, request.path, request.environ.get("gunicorn.socket"))
     except CallersFault as fault:
+        if fault.body is None:
+            raise
         return Response(fault.body, fault.status, mimetype="application/json")
     if chat.stream:
         response = Response(exchange.relay(), mimetype="text/event-stream", headers=_STREAM_HEADERS)
@@ -80,6 +83,8 @@ def _recognise(gateway: Gateway, credential: Credential) -> Caller:
     caller = gateway.callers.get(handle)
     if caller is None:
         caller = guards.caller()
+        if caller.state == "silenced":
+            raise UserSilenced
         gateway.callers.put(handle, caller)
     return caller
 

@@ -1,14 +1,17 @@
-"""One greenlet per worker that watches every live exchange: deadlines each second, leases each half minute.
+"""Two greenlets per worker that watch every live exchange: deadlines each second, leases each half minute.
 
-A timer per read would cost 9 % of a stream's CPU; one watchdog costs nothing that can be measured. It also
-ends what is left when the worker is told to stop, before the master's SIGKILL.
+A timer per read would cost 9 % of a stream's CPU; a watchdog costs nothing that can be measured. Deadlines do not
+wait for PostgreSQL, hence the second one, which extends leases and settles what could not be settled while the
+database was away. Whatever is left when the worker is told to stop is ended before the master's SIGKILL.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+_MOST_UNSETTLED = 10_000
 
 
 class Watch:
@@ -31,37 +35,57 @@ class Watch:
     def __init__(self, *, lease_seconds: float, heartbeat_seconds: float) -> None:
         self._lease = lease_seconds
         self._heartbeat = heartbeat_seconds
-        self._greenlet: gevent.Greenlet[..., None] | None = None
+        self._greenlets: dict[Callable[[], None], gevent.Greenlet[..., None]] = {}
+        self._unsettled: deque[Exchange] = deque()
+        self._stopping = False
         self.live: set[Exchange] = set()
 
     def add(self, exchange: Exchange) -> None:
-        """Begin to watch; the greenlet starts with the first exchange, so after any fork."""
+        """Begin to watch; the greenlets start with the first exchange, so after any fork, and again if one died."""
         self.live.add(exchange)
-        if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run)
+        for duty in (self._keep_deadlines, self._keep_books):
+            if not self._greenlets.get(duty):
+                self._greenlets[duty] = gevent.spawn(duty)
+        if self._stopping:
+            exchange.abort("interrupted")
 
     def discard(self, exchange: Exchange) -> None:
         """Stop watching; twice is harmless."""
         self.live.discard(exchange)
 
+    def settle_later(self, exchange: Exchange) -> None:
+        """Settle as soon as PostgreSQL is back; what is too much to remember is left to the reaper."""
+        if len(self._unsettled) < _MOST_UNSETTLED:
+            self._unsettled.append(exchange)
+        else:
+            log.error("exchange left to the reaper", extra={"exchange_id": exchange.id})
+
     def interrupt(self) -> None:
-        """End every live exchange with an error event: the worker is about to stop."""
+        """End every live exchange with an error event, and those still to come: the worker is about to stop."""
+        self._stopping = True
         for exchange in list(self.live):
             exchange.abort("interrupted")
 
-    def _run(self) -> None:
-        beat = monotonic()
+    def _keep_deadlines(self) -> None:
         while True:
             gevent.sleep(_TICK_SECONDS)
             now = monotonic()
             for exchange in list(self.live):
                 exchange.check(now)
-            if now - beat >= self._heartbeat:
-                beat = now
+
+    def _keep_books(self) -> None:
+        beat = monotonic()
+        while True:
+            gevent.sleep(_TICK_SECONDS)
+            if monotonic() - beat >= self._heartbeat:
+                beat = monotonic()
                 self._extend()
+            # One at a time: as long as PostgreSQL is away, one attempt a second is enough.
+            while self._unsettled and self._unsettled[0].settle():
+                self._unsettled.popleft()
 
     def _extend(self) -> None:
-        ids = [exchange.id for exchange in self.live]
+        ids = [exchange.id for exchange in (*self.live, *self._unsettled) if exchange.opened]
         if not ids:
             return
         try:
@@ -74,11 +98,11 @@ class ClientWatch:
     """Notices that the client has gone while the upstream is silent; needs no greenlet of its own.
 
     A write would notice too, but only the second one after the client has gone, and a silent upstream gives
-    us nothing to write.
+    us nothing to write. It works on the bare socket below gevent's, since the hub, where it is called, must not wait.
     """
 
     def __init__(self, client: Any, gone: Callable[[], None]) -> None:
-        self._client = client
+        self._socket: socket.socket = client._sock  # noqa: SLF001
         self._gone = gone
         self._watcher = gevent.get_hub().loop.io(client.fileno(), 1)
         self._watcher.start(self._readable)
@@ -88,10 +112,14 @@ class ClientWatch:
         self._watcher.stop()
         self._watcher.close()
 
+    def hang_up(self) -> None:
+        """Cut the client off; whoever is writing to it sees a broken pipe."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def _readable(self) -> None:
-        # This runs in the hub, which must not wait: so the bare socket below gevent's, and a peek.
         try:
-            gone = not self._client._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)  # noqa: SLF001
+            gone = not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:

@@ -20,7 +20,7 @@ from shared_accounts.local.home import LocalError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PORTS = ("PORT", "DEMO_PORT", "POSTGRES_PORT", "REDIS_PORT")
-_DEFAULTS = {
+DEFAULTS = {
     "APP_ENV": "development",
     "HOST": "127.0.0.1",
     "PORT": "8008",
@@ -80,7 +80,7 @@ def draw_up() -> Plan:
     home.lock(folder)
     (folder / "ready.json").unlink(missing_ok=True)
     made = {name: home.secret(folder, name, make) for name, make in _SECRETS.items()}
-    settings = {**_DEFAULTS, **made, **chosen}
+    settings = {**DEFAULTS, **made, **chosen}
     first = _number(settings, "PORT", "a port")
     ports = {name: _port({name: str(first + offset), **settings}, name) for offset, name in enumerate(PORTS)}
     graceful_timeout = _number(settings, "GRACEFUL_TIMEOUT", "a number of seconds")

@@ -71,7 +71,7 @@ class Guard:
             raise _unusable("is not a URL") from error
         if parts.scheme not in _DEFAULT_PORTS or not host or len(base_url) > _LONGEST_URL:
             raise _unusable("must start with https:// and name a host")
-        if parts.username or parts.password or parts.query or parts.fragment or not base_url.isascii():
+        if "@" in parts.netloc or "?" in base_url or "#" in base_url or not base_url.isascii():
             raise _unusable("must not hold credentials, a query, a fragment or special characters")
         if any(char <= " " or char in '\\"<>^`{|}' for char in base_url):
             raise _unusable("holds characters that a URL cannot hold")

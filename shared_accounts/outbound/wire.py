@@ -32,7 +32,7 @@ class Unreachable(Exception):
         self.timed_out = timed_out
 
 
-class Answer(HTTPResponse):  # type: ignore[misc]
+class Answer(HTTPResponse):
     """One answer on its way: its head is here, its body comes by `read`."""
 
     def __init__(self, line: Line) -> None:
@@ -40,8 +40,8 @@ class Answer(HTTPResponse):  # type: ignore[misc]
         self._line = line
         self._parts: list[bytes] = []
 
-    def _on_body(self, data: bytes) -> None:
-        self._parts.append(bytes(data))
+    def _on_body(self, buf: bytearray) -> None:
+        self._parts.append(bytes(buf))
 
     @property
     def status(self) -> int:

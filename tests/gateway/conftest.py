@@ -7,6 +7,7 @@ every pool of the whole database is proved.
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -108,6 +109,14 @@ def scene(database: Flask, server: Server) -> Iterator[Scene]:
     wait_until(lambda: _count_open() == 0, "an exchange stays open")
     assert proof.verify() == []
     _assert_no_traces(server.output()[said:])
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[http.client.HTTPConnection]:
+    """One connection to one of the workers, kept for all that a test asks on it."""
+    made = server.connect()
+    yield made
+    made.close()
 
 
 @pytest.fixture

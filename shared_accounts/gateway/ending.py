@@ -1,0 +1,64 @@
+"""What an exchange comes to: how it ended, on what basis it is billed, and what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from shared_accounts.gateway.books import Closing
+from shared_accounts.quotas import pricing
+from shared_accounts.quotas.pricing import Tokens
+
+if TYPE_CHECKING:
+    from shared_accounts.gateway.exchange import Exchange
+
+LAST_WORDS = {
+    "broken": ("The upstream broke off.", "upstream_error"),
+    "timed_out": ("The upstream fell silent for too long.", "upstream_timeout"),
+    "interrupted": ("The server is restarting; send the request again.", "server_restarting"),
+}
+"""What a client is told when its stream ends too soon, by the cause."""
+
+
+@dataclass(slots=True)
+class Timing:
+    """When an exchange began, and when its upstream's first byte came."""
+
+    started: float = field(default_factory=monotonic)
+    first_byte: float | None = None
+
+    def milliseconds(self, moment: float | None) -> int | None:
+        """Return how long after the beginning a moment was."""
+        return None if moment is None else round((moment - self.started) * 1000)
+
+
+def closing(exchange: Exchange, reference: int) -> Closing:
+    """State an exchange's end in the terms of the books."""
+    outcome = exchange.outcome if exchange.outcome == "served" else exchange.cause or exchange.outcome
+    left = outcome == "client_left"  # nobody heard what we may have answered
+    basis, tokens = _bill(exchange, outcome)
+    return Closing(
+        outcome=outcome,
+        basis=basis,
+        cost=pricing.cost(tokens, reference) if tokens else 0,
+        http_status=None if left else exchange.status,
+        error_code=None if left else exchange.error_code,
+        tokens=tokens,
+        attempts=exchange.attempts,
+        first_byte_ms=exchange.timing.milliseconds(exchange.timing.first_byte),
+        total_ms=exchange.timing.milliseconds(monotonic()),
+    )
+
+
+def _bill(exchange: Exchange, outcome: str) -> tuple[str, Tokens | None]:
+    """Tell what was consumed and how we know; an answer that never began costs nothing unless its client left it."""
+    if outcome == "failed" or not exchange.sent or not (exchange.serving or outcome == "client_left"):
+        return "released", None
+    said, estimate = exchange.meter.tokens, exchange.meter.completion_estimate()
+    if said and exchange.meter.usage_is_final:
+        return "measured", said
+    # A running total says what was consumed up to it, and never too much.
+    tokens = Tokens(said.prompt, max(said.completion, estimate), said.cached) if said else None
+    basis = "estimated" if outcome == "served" else "partial"
+    return basis, tokens or Tokens(exchange.chat.prompt_tokens, estimate)
