@@ -66,8 +66,9 @@ class Meter:
             data = self._hold(data)
         if not data:
             return b""
-        if _MARK.search(data):
-            data = self._decode(data)
+        if mark := _MARK.search(data):
+            plain = _last_end(data, mark.start())  # what comes before the marked event needs no look
+            data = data[:plain] + self._decode(data[plain:])
         self._count(data)
         return data
 
@@ -92,7 +93,7 @@ class Meter:
         return max(self.events, (self._bytes - self.events * self._envelope) // _BYTES_PER_TOKEN)
 
     def _hold(self, data: bytes) -> bytes:
-        cut = max((at + len(mark) for mark in _ENDS if (at := data.rfind(mark)) >= 0), default=0)
+        cut = _last_end(data, len(data))
         if len(data) - cut > _LONGEST_HELD:
             return data  # an image of megabytes is no usage frame: let it through
         self._held = data[cut:]
@@ -147,6 +148,11 @@ def _parsed(payload: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return frame if isinstance(frame, dict) else None
+
+
+def _last_end(data: bytes, before: int) -> int:
+    """Return where the last event that ends before this position ends."""
+    return max((at + len(mark) for mark in _ENDS if (at := data.rfind(mark, 0, before)) >= 0), default=0)
 
 
 def tokens_of(usage: object) -> Tokens | None:

@@ -100,13 +100,15 @@ class Answer(HTTPResponse):
         """Parse what arrives next; returns how many bytes that was."""
         try:
             data = self._line.receive()
-            self.feed(data)
-        except TimeoutError as error:
+        except OSError as error:
             self._line.close()
-            raise Unreachable("timed out", timed_out=True) from error
-        except (OSError, HTTPParseError) as error:
+            late = isinstance(error, TimeoutError)
+            raise Unreachable("timed out" if late else "the connection broke", timed_out=late) from error
+        try:
+            self.feed(data)  # nothing means the end, which some answers need to be complete
+        except HTTPParseError as error:
             self._line.close()
-            raise Unreachable("the connection broke") from error
+            raise Unreachable("the answer is not HTTP" if data else "the connection closed early") from error
         if not data and not self.message_complete:
             self._line.close()
             raise Unreachable("the connection closed early")

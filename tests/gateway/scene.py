@@ -180,7 +180,8 @@ def read(response: http.client.HTTPResponse) -> Reply:
     try:
         while piece := response.read1(65536):
             body += piece
-        broken = response.length not in {0, None} or (bool(response.chunked) and response.chunk_left is not None)
+        broken = response.length not in {0, None}
+        response.read()  # `read1` forgets to tell the connection that it is free
     except (http.client.HTTPException, OSError):
         broken = True
     return Reply(response.status, response.headers, body, broken)

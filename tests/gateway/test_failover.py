@@ -74,9 +74,9 @@ FAULTS = [
     (refuses(403, "Forbidden"), "answered 403"),
     (says(b"<html>", status=404, headers=[("content-type", "text/html")]), "answered 404"),
     (redirects("http://127.0.0.1:9/v1/chat/completions"), "answered 307"),
-    (plays([], ending="reset", framing="length"), "the connection closed early"),
+    (lambda turn: bool(turn.reset()), "the connection broke"),
     (lambda _: False, "the connection closed early"),
-    (lambda turn: bool(turn.raw(b"nonsense\r\n\r\n")), "the connection broke"),
+    (lambda turn: bool(turn.raw(b"nonsense\r\n\r\n")), "the answer is not HTTP"),
 ]
 STREAM_FAULTS = [
     (ERROR_STREAM, "answered 200 with an error"),
@@ -339,7 +339,7 @@ LIMITED = refuses(429, retry_after=77)
         ([refuses(401), refuses(401)], 502, "upstream_error", range(1, 3)),
         ([LIMITED, refuses(429, retry_after=99)], 429, "upstream_limited", range(77, 78)),
         ([refuses(429), refuses(402)], 429, "upstream_limited", range(1, 3)),
-        ([stalls_before_the_head, stalls_before_the_head], 504, "upstream_timeout", range(1, 3)),
+        ([stalls_before_the_head, stalls_before_the_head], 504, "upstream_error", range(1, 3)),
     ],
 )
 def test_when_all_fail_the_answer_says_why_and_when_to_come_back(

@@ -1,0 +1,226 @@
+"""Clients that leave: noticed while the upstream is silent, settled, and never mistaken for clients that stay."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.gateway.scene import CHAT, wait_until
+from tests.upstream import Turn, answers, chunk, event, plays, says, stalls, stalls_before_the_head, streams
+
+TALK = [event(chunk({"content": f"word{number} "})) for number in range(3)]
+
+
+def leaves(scene, *, stream, after=b""):
+    """Ask, wait for these bytes of the answer, then hang up; returns when that was."""
+    client = scene.server.raw()
+    body = scene.body(stream=stream)
+    head = "".join(f"{name}: {value}\r\n" for name, value in scene.headers(content_length=str(len(body))).items())
+    client.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode() + body)
+    got = b""
+    while after not in got:
+        got += client.recv(65536)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("act", "stream", "after"),
+    [
+        (stalls(*TALK), True, b"word2"),
+        (stalls(), True, b""),
+        (stalls_before_the_head, True, b""),
+        (stalls_before_the_head, False, b""),
+        (plays([b'{"choices":'], headers=[("content-type", "application/json")], ending="hang"), False, b""),
+    ],
+    ids=["mid-stream", "before the first event", "before the head", "JSON, before the head", "JSON, mid-body"],
+)
+@pytest.mark.parametrize("how", ["close", "reset", "half-close"])
+def test_a_client_that_leaves_a_silent_upstream_is_noticed_at_once(scene, upstream, act, stream, after, how):
+    server = upstream(act)
+    account = scene.account(server)
+    client = leaves(scene, stream=stream, after=after)
+    server.wait_for(1)
+    time.sleep(0.1)
+
+    left = time.monotonic()
+    if how == "half-close":
+        client.shutdown(socket.SHUT_WR)
+    elif how == "reset":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        client.close()
+    else:
+        client.close()
+
+    assert server.requests[0].gone.wait(10)
+    assert server.requests[0].gone_at - left < 2
+    line = scene.line(seconds=2)
+    client.close()
+    assert (line["outcome"], line["basis"], line["http_status"], line["error_code"]) == (
+        "client_left",
+        "partial",
+        None,
+        None,
+    )
+    assert line["completion_tokens"] == (3 if after else 0)
+    assert 0 < line["charged"] == scene.charged() < line["estimate"]
+    assert scene.pool_now()["reserved"] == 0
+    assert len(server.requests) == 1
+    assert scene.account_now(account)["strikes"] == 0
+
+
+def test_two_hundred_clients_that_leave_at_once_leave_nothing_behind(scene, upstream):
+    scene.account(upstream(streams("a", "b", delay=0.02)))
+
+    for number in range(200):
+        leaves(scene, stream=bool(number % 2)).close()
+
+    wait_until(lambda: [line["state"] for line in scene.lines()] == ["closed"] * 200, "not every one is closed", 30)
+    assert scene.pool_now()["reserved"] == 0
+
+
+def test_a_client_that_leaves_after_its_answer_has_been_served(scene, upstream):
+    """It hangs up between the end of the stream and the end of the connection, as most tools do."""
+    scene.account(upstream(streams("a", "b")))
+
+    for _ in range(10):
+        leaves(scene, stream=True, after=b"[DONE]").close()
+
+    scene.last_line()
+    wait_until(lambda: [line["state"] for line in scene.lines()] == ["closed"] * 10, "an open line")
+    assert {line["basis"] for line in scene.lines()} == {"measured"}
+
+
+def test_whoever_leaves_takes_nobody_elses_answer_along(scene, upstream):
+    """All of them share the connections to one upstream, handed from one exchange to the next."""
+    server = upstream(streams(*["word"] * 10, delay=0.01))
+    scene.account(server)
+    broken = []
+
+    def stay():
+        for _ in range(8):
+            reply = scene.ask(stream=True)
+            if reply.frames[-1] != "[DONE]":
+                broken.append(reply)
+
+    def go():
+        for number in range(40):
+            leaves(scene, stream=True, after=b"[DONE]" if number % 2 else b"word").close()
+
+    threads = [threading.Thread(target=one) for one in (stay, stay, stay, go, go)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert broken == []
+
+
+def test_each_answer_goes_to_the_one_who_asked(scene, upstream):
+    """Upstreams that end without saying so, on connections that are kept: the case in which answers once crossed."""
+
+    def echoes(turn: Turn) -> bool:
+        said = turn.request.json["messages"][0]["content"]
+        return streams(*[said] * 5, done=False, delay=0.005)(turn)
+
+    scene.account(upstream(echoes))
+    wrong = []
+
+    def ask(name):
+        for number in range(10):
+            said = f"{name}-{number}"
+            reply = scene.ask(stream=True, messages=[{"role": "user", "content": said}])
+            if reply.body.count(said.encode()) != 5 or reply.frames[-1] != "[DONE]":
+                wrong.append((said, reply.body))
+
+    threads = [threading.Thread(target=ask, args=(f"asker{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "GET", "PUT", "DELETE"])
+def test_no_other_method_opens_an_exchange(scene, upstream, method):
+    server = upstream()
+    scene.account(server)
+
+    reply = scene.ask(method=method)
+
+    assert reply.status == (200 if method == "OPTIONS" else 405)
+    assert "POST" in reply.headers["allow"]
+    assert scene.lines() == []
+    assert server.requests == []
+
+
+def test_a_second_request_on_its_way_already_is_not_a_hang_up(scene, upstream):
+    server = upstream(streams("one", "two", "three", delay=0.2), answers("the second"))
+    scene.account(server)
+    bodies = [scene.body(stream=True), scene.body()]
+    heads = [
+        "".join(f"{n}: {v}\r\n" for n, v in scene.headers(content_length=str(len(body))).items()) for body in bodies
+    ]
+    both = b"".join(
+        f"POST {CHAT} HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode() + body
+        for head, body in zip(heads, bodies, strict=True)
+    )
+    with scene.server.raw() as client:
+        client.sendall(both)
+        got = b""
+        while b"the second" not in got:
+            piece = client.recv(65536)
+            assert piece, got
+            got += piece
+
+    assert got.index(b"three") < got.index(b"[DONE]") < got.index(b"the second")
+    assert len(server.requests) == 2
+    wait_until(lambda: [line["outcome"] for line in scene.lines()] == ["served"] * 2, "not served")
+
+
+def test_a_client_that_stops_reading_is_cut_off_and_settled(scene, upstream):
+    """Its connection stays open, so no hang-up is to be seen; without a deadline it would keep its reservation."""
+    flood = event(chunk({"content": "x" * 60_000}))
+    server = upstream(plays([flood] * 400))
+    scene.account(server)
+    client = leaves(scene, stream=True, after=b"xxx")
+
+    line = scene.line(seconds=15)
+
+    assert (line["outcome"], line["basis"]) == ("timed_out", "partial")
+    assert server.requests[0].gone.wait(2)
+    client.close()
+
+
+def test_an_answer_is_not_lost_to_a_client_that_reads_slowly(scene, upstream):
+    body = b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}, "x": "%s"}' % (b"y" * 5_000_000)
+    scene.account(upstream(says(body)))
+    connection = scene.server.connect()
+    connection.request("POST", CHAT, scene.body(), scene.headers())
+    time.sleep(2.5)  # longer than the gap's deadline
+
+    got = connection.getresponse().read()
+    connection.close()
+
+    assert got == body
+    assert scene.line()["outcome"] == "served"
+
+
+def test_an_old_client_gets_its_stream_too(scene, upstream):
+    scene.account(upstream(streams("Hello")))
+    body = scene.body(stream=True)
+    head = "".join(f"{n}: {v}\r\n" for n, v in scene.headers(content_length=str(len(body))).items())
+
+    with scene.server.raw() as client:
+        client.sendall(f"POST {CHAT} HTTP/1.0\r\n{head}\r\n".encode() + body)
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        got = response.read()
+        response.close()
+
+    assert got.endswith(b"data: [DONE]\n\n")
+    assert scene.line()["outcome"] == "served"
