@@ -24,7 +24,8 @@ def main() -> int:
         return 1
     servers = {"DATABASE_URL": ready["database_url"], "REDIS_URL": ready["redis_url"]}
     settings = {**DEFAULTS, "LOG_LEVEL": "WARNING", **home.kept(folder), **chosen, **servers}
-    os.execve(sys.executable, [sys.executable, "-m", "flask", "--app", "wsgi", *sys.argv[1:]], settings)
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", *sys.argv[1:]]
+    return os.execve(sys.executable, command, settings)  # noqa: S606 - the operator's own command
 
 
 if __name__ == "__main__":

@@ -94,7 +94,11 @@ def test_a_body_that_cannot_be_used_is_refused_by_the_field_that_is_wrong(body, 
         {"messages": [{"content": None}]},
         {"messages": [{"content": 7}]},
         {"messages": [{"content": {"text": 7}}]},
-        {"messages": [{"content": [None, 7, [], {"text": None}, {"type": "image_url", "image_url": {"url": "data:"}}]}]},
+        {
+            "messages": [
+                {"content": [None, 7, [], {"text": None}, {"type": "image_url", "image_url": {"url": "data:"}}]}
+            ]
+        },
         {"messages": [{"content": "x", "tool_calls": None}]},
         {"tools": None},
         {"tools": 7},
@@ -124,8 +128,9 @@ def test_the_most_it_may_cost_counts_every_choice():
     assert parse({**GOOD, "max_tokens": 10, "n": 3}).most_completion_tokens == 30
 
 
-ODD = b'{ "seed" : 123456789012345678901234567890, "t":1.0,\t"e":1E5, "u":"\\u4f60\\/", "model":"m", "b":{"a":1,"a":2},' + (
-    b'"messages":[{"role":"user","content":"hi"}]%s}'
+ODD = (
+    b'{ "seed" : 123456789012345678901234567890, "t":1.0,\t"e":1E5, "u":"\\u4f60\\/", "model":"m", "b":{"a":1,"a":2},'
+    + (b'"messages":[{"role":"user","content":"hi"}]%s}')
 )
 
 
@@ -158,7 +163,10 @@ def test_what_is_missing_is_put_in_front_and_the_rest_stays_as_it_is(given, sent
         (b"null", b'{"include_usage":true}'),
         (b"{}", b'{"include_usage":true}'),
         (b'{"include_usage": false}', b'{"include_usage":true}'),
-        (b'{"include_usage":null,"include_obfuscation": false }', b'{"include_usage":true,"include_obfuscation":false}'),
+        (
+            b'{"include_usage":null,"include_obfuscation": false }',
+            b'{"include_usage":true,"include_obfuscation":false}',
+        ),
     ],
 )
 def test_stream_options_that_do_not_ask_for_usage_are_changed_and_nothing_else(options, asking):
@@ -187,7 +195,11 @@ def test_odd_stream_options_ask_for_usage_too(extra):
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
@@ -254,7 +266,12 @@ def test_a_cost_weighs_each_kind_of_token_and_is_rounded_upwards(tokens, cost):
     assert pricing.cost(tokens, 1_000_000) == cost
 
 
-@given(prompt=st.integers(0, 10**8), completion=st.integers(0, 10**8), cached=st.integers(0, 10**8), more=st.integers(0, 1000))
+@given(
+    prompt=st.integers(0, 10**8),
+    completion=st.integers(0, 10**8),
+    cached=st.integers(0, 10**8),
+    more=st.integers(0, 1000),
+)
 @settings(deadline=None)
 def test_more_tokens_never_cost_less_and_nothing_used_is_free(prompt, completion, cached, more):
     cost = pricing.cost(Tokens(prompt, completion, cached), 1_000_000)

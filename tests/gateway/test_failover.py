@@ -93,7 +93,10 @@ JSON_FAULTS = [
     (says(b""), "answered no JSON"),
     (says(b'{"error":{"message":"overloaded"}}'), "answered 200 with an error"),
     (streams("a"), "answered no JSON"),
-    (plays([b'{"choices":'], headers=[("content-type", "application/json")], ending="close"), "the connection closed early"),
+    (
+        plays([b'{"choices":'], headers=[("content-type", "application/json")], ending="close"),
+        "the connection closed early",
+    ),
 ]
 
 
@@ -309,7 +312,9 @@ def test_an_upstream_that_says_no_usage_is_estimated(scene, upstream, stream):
 def test_a_usage_said_only_at_the_beginning_is_not_the_whole_bill(scene, upstream):
     words = [event(chunk({"content": f"word{number} "})) for number in range(40)]
     early = event(usage_chunk({"prompt_tokens": 100, "completion_tokens": 0}))
-    scene.account(upstream(plays([event(chunk({"role": "assistant"})), early, 0.1, *words, event(chunk({}, "stop")), DONE])))
+    scene.account(
+        upstream(plays([event(chunk({"role": "assistant"})), early, 0.1, *words, event(chunk({}, "stop")), DONE]))
+    )
 
     scene.ask(stream=True)
 

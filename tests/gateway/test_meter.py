@@ -117,12 +117,16 @@ def test_nothing_follows_an_error_event():
     assert not meter.done
 
 
-@pytest.mark.parametrize("error", ['{"error":"words"}', '{"error" : {"message":"x"}}', '{"id":"1","error":{"code":500}}'])
+@pytest.mark.parametrize(
+    "error", ['{"error":"words"}', '{"error" : {"message":"x"}}', '{"id":"1","error":{"code":500}}']
+)
 def test_an_error_is_recognised_in_every_usual_spelling(error):
     assert run([ROLE, event(error.encode())])[1].error
 
 
-@pytest.mark.parametrize("frame", ['{"error":null,"choices":[{}]}', '{"error":"","choices":[{}]}', '{"x":{"error":{"a":1}}}'])
+@pytest.mark.parametrize(
+    "frame", ['{"error":null,"choices":[{}]}', '{"error":"","choices":[{}]}', '{"x":{"error":{"a":1}}}']
+)
 def test_an_empty_or_nested_error_is_none(frame):
     assert run([event(frame.encode())])[1].error is None
 

@@ -109,7 +109,9 @@ def test_a_200_that_is_no_stream_is_a_refusal(send, act, kind):
     assert refused.value.kind == kind
 
 
-@pytest.mark.parametrize("content_type", ["text/event-stream", "text/event-stream; charset=utf-8", "text/event-stream;x"])
+@pytest.mark.parametrize(
+    "content_type", ["text/event-stream", "text/event-stream; charset=utf-8", "text/event-stream;x"]
+)
 def test_a_stream_is_known_by_its_type(send, content_type):
     assert send(plays([event(b"{}")], headers=[("Content-Type", content_type)]), STREAM).read()
 
@@ -147,7 +149,18 @@ def test_the_time_an_upstream_names_is_believed_within_bounds(send, header, leas
 
 @pytest.mark.parametrize(
     "header",
-    ["", "soon", "-5", "1e9", "nan", "inf", "٣", "1.2.3", "Wed, 99 Nov 2026 99:99:99 GMT", "Mon, 01 Jan 0001 00:00:00 -9999"],
+    [
+        "",
+        "soon",
+        "-5",
+        "1e9",
+        "nan",
+        "inf",
+        "٣",
+        "1.2.3",
+        "Wed, 99 Nov 2026 99:99:99 GMT",
+        "Mon, 01 Jan 0001 00:00:00 -9999",
+    ],
 )
 def test_a_time_that_is_none_is_ignored(send, header):
     with pytest.raises(UpstreamRefused) as refused:
