@@ -52,10 +52,26 @@ class Health(Schema):
     components = fields.Nested(Components)
 
 
+class Greeting(Schema):
+    """Who answers here."""
+
+    message = fields.String()
+    service = fields.String()
+    documentation = fields.String(allow_none=True)
+
+
 class Probe(Schema):
     """One word."""
 
     status = fields.String()
+
+
+@blueprint.get("/")
+@blueprint.response(200, Greeting)
+def index() -> dict[str, Any]:
+    """Say who answers here."""
+    docs = "/api/docs" if settings().docs_enabled else None
+    return {"message": "200", "service": "shared_accounts", "documentation": docs}
 
 
 @blueprint.get("/api/health")
