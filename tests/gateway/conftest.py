@@ -11,7 +11,6 @@ import http.client
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -69,14 +68,17 @@ def server(gateway_environment: dict[str, str], tmp_path_factory: pytest.TempPat
         made.stop()
 
 
-@pytest.fixture
-def start_server(gateway_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start a gunicorn that the test may kill: `start_server(workers=1, LEASE_SECONDS=2)`."""
+@pytest.fixture(scope="module")
+def start_servers(
+    gateway_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Server]]:
+    """Start gunicorns that tests may kill: `start_servers(workers=1, LEASE_SECONDS=2)`; they end with the module."""
     started: list[Server] = []
 
     def start(*, workers: int = 1, **settings: object) -> Server:
         environment = {**gateway_environment, **{name: str(value) for name, value in settings.items()}}
-        started.append(Server(environment, tmp_path / f"gunicorn-{len(started)}.log", workers=workers))
+        log = tmp_path_factory.mktemp("gunicorn") / "log"
+        started.append(Server(environment, log, workers=workers))
         started[-1].start()
         return started[-1]
 

@@ -6,9 +6,10 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 
@@ -21,6 +22,8 @@ from shared_accounts.users.models import User
 from tests import factories
 from tests.gateway.server import Server
 from tests.upstream import Upstream
+
+T = TypeVar("T")
 
 CHAT = "/v1/chat/completions"
 PLUGIN_CHAT = "/api/plugin-api/chat/completions"
@@ -205,6 +208,12 @@ def rows(query: str, **values: Any) -> list[dict[str, Any]]:
     found = [dict(row) for row in db.session.execute(text(query), values).mappings()]
     db.session.rollback()
     return found
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """Make these calls at the same time and return what each returned; only for what keeps away from `db`."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [made.result() for made in [pool.submit(call) for call in calls]]
 
 
 def wait_until(holds: Callable[[], bool], otherwise: str, seconds: float = 20.0) -> None:

@@ -10,7 +10,7 @@ from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
 from shared_accounts.quotas import ledger
 from shared_accounts.quotas.ledger import Terms
-from tests.gateway.scene import COST, content, rows, wait_until
+from tests.gateway.scene import COST, at_once, content, rows, wait_until
 from tests.upstream import (
     DONE,
     answers,
@@ -126,27 +126,41 @@ def test_an_upstream_that_refuses_the_connection_is_a_strike(scene, first, fallb
     assert (standing["state"], standing["strikes"]) == ("active", 1)
 
 
-@pytest.mark.parametrize(
-    ("act", "stream"),
-    [
-        (stalls_before_the_head, False),
-        (stalls_before_the_head, True),
-        (stalls(), True),
-        (stalls(b": wait\n\n"), True),
-        (plays([b'{"choices":'], headers=[("content-type", "application/json")], ending="hang"), False),
-        (plays([b"{"], status=429, headers=[], ending="hang"), False),
-    ],
-)
-def test_an_upstream_that_stalls_before_it_serves_is_cut_off_in_time(scene, first, fallback, act, stream):
-    server, account = first(act)
+STALLS = {
+    "before the head": (stalls_before_the_head, False),
+    "before the head of a stream": (stalls_before_the_head, True),
+    "before the first event": (stalls(), True),
+    "after a comment": (stalls(b": wait\n\n"), True),
+    "in a JSON answer": (plays([b'{"choices":'], headers=[("content-type", "application/json")], ending="hang"), False),
+    "in a refusal": (plays([b"{"], status=429, headers=[], ending="hang"), False),
+}
+
+
+def test_an_upstream_that_stalls_before_it_serves_is_cut_off_in_time(scene, upstream):
+    """All of them at once, since each takes its time; the next account is the caller's own, too."""
+    fallback, servers, accounts = upstream(answers("from the fallback")), {}, {}
+    for name, (act, _) in STALLS.items():
+        servers[name] = upstream(act)
+        fields = {"owner": scene.user, "models": [f"{scene.model} {name}"]}
+        accounts[name] = scene.account(servers[name], sharing="dedicated", **fields)
+        scene.account(fallback, **fields)
     began = time.monotonic()
 
-    standing = served_by_the_fallback(scene, account, fallback, "did not answer in time", stream=stream)
+    replies = at_once(
+        *(
+            lambda n=name, s=stream: scene.ask(model=f"{scene.model} {n}", stream=s)
+            for name, (_, stream) in STALLS.items()
+        )
+    )
 
     assert 1.3 < time.monotonic() - began < 8
-    assert server.requests[0].gone.wait(2)
-    assert len(server.requests) == 1
-    assert (standing["state"], standing["strikes"]) == ("active", 1)
+    assert [reply.status for reply in replies] == [200] * len(STALLS)
+    for name, server in servers.items():
+        assert server.requests[0].gone.wait(2), name
+        assert len(server.requests) == 1, name
+        line = rows("select * from usage_log where model = :model", model=f"{scene.model} {name}")[0]
+        assert [one["result"] for one in line["attempts"]] == ["did not answer in time", "served"], name
+        assert scene.account_now(accounts[name])["strikes"] == 1, name
 
 
 def test_a_kept_connection_that_stalls_is_not_asked_twice(scene, first, fallback, connection):
@@ -344,7 +358,6 @@ LIMITED = refuses(429, retry_after=77)
         ([refuses(401), refuses(401)], 502, "upstream_error", range(1, 3)),
         ([LIMITED, refuses(429, retry_after=99)], 429, "upstream_limited", range(77, 78)),
         ([refuses(429), refuses(402)], 429, "upstream_limited", range(1, 3)),
-        ([stalls_before_the_head, stalls_before_the_head], 504, "upstream_error", range(1, 3)),
     ],
 )
 def test_when_all_fail_the_answer_says_why_and_when_to_come_back(
@@ -366,6 +379,19 @@ def test_when_all_fail_the_answer_says_why_and_when_to_come_back(
     assert scene.charged() == 0
     assert rows("select state from reservations where id = :id", id=line["id"]) == [{"state": "released"}]
     assert reply.error["code"] == code
+
+
+def test_when_all_stall_it_is_a_timeout(scene, upstream):
+    for _ in range(2):
+        scene.account(upstream(stalls_before_the_head))
+
+    reply = scene.ask()
+
+    assert reply.status == 504
+    assert int(reply.headers["retry-after"]) > 0
+    line = scene.line()
+    assert [one["result"] for one in line["attempts"]] == ["did not answer in time"] * 2
+    assert (line["outcome"], line["basis"], line["charged"]) == ("failed", "released", 0)
 
 
 def test_however_many_accounts_are_tried_it_is_one_reservation_and_one_charge(scene, upstream):
