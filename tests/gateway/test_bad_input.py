@@ -52,7 +52,7 @@ BODIES = {
     "no JSON": (CANARY.encode(), None),
     "half of JSON": (b'{"model": "m", "messages": [', None),
     "not UTF-8": (b'{"model": "\xff\xfe"}', None),
-    "UTF-16": ('{"model": "m"}').encode("utf-16"),
+    "UTF-16": ('{"model": "m"}'.encode("utf-16"), None),
     "a list": (b"[]", None),
     "null": (b"null", None),
     "a string": (f'"{CANARY}"'.encode(), None),
@@ -85,12 +85,12 @@ FIELDS = {
 
 @pytest.mark.parametrize("path", DOORS)
 def test_a_body_that_cannot_be_used_is_a_400_that_names_the_field(scene, served, connection, path):
-    for name, (raw, field) in BODIES.items():
+    for raw, field in BODIES.values():
         reply = scene.ask(path=path, raw=raw, connection=connection)
-        assert_refused(reply, path, 400, field), name
-    for name, (fields, field) in FIELDS.items():
+        assert_refused(reply, path, 400, field)
+    for fields, field in FIELDS.values():
         reply = scene.ask(path=path, connection=connection, **fields)
-        assert_refused(reply, path, 400, field), name
+        assert_refused(reply, path, 400, field)
 
 
 @pytest.mark.parametrize("path", DOORS)
