@@ -92,13 +92,14 @@ def _attempt_all(gateway: Gateway, opening: books.Opening, exchange: Exchange) -
 
 
 def _candidates(gateway: Gateway, opening: books.Opening) -> Iterator[Candidate]:
-    """Yield who could serve; after the last one once more, for the list may have been old."""
+    """Yield who could serve; after the last one whoever the list, which may be old, has not named yet."""
     seen: set[int] = set()
     for candidate in gateway.supply.candidates(opening.caller, opening.model):
         seen.add(candidate.id)
         yield candidate
-    if seen:
-        yield from (one for one in gateway.supply.candidates(opening.caller, opening.model) if one.id not in seen)
+    if not seen:
+        gateway.supply.forget(opening.model)
+    yield from (one for one in gateway.supply.candidates(opening.caller, opening.model) if one.id not in seen)
 
 
 def _open(exchange: Exchange, opening: books.Opening, candidate: Candidate) -> str:
