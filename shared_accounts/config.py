@@ -10,66 +10,34 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
-from limits import parse_many
 
-MICRO = 1_000_000
-"""Micro-units in one unit of quota (specification section 1)."""
+from shared_accounts.setting_values import (
+    MICRO,
+    OidcSettings,
+    is_weak,
+    limits,
+    names,
+    oidc_providers,
+    one_of,
+    postgres,
+    switch,
+    units,
+    url,
+)
 
-_SAMPLES = ("change-this", "your-secret", "your-encryption", "changeme", "example", "password")
+__all__ = ["MICRO", "ConfigurationError", "Settings", "load", "parse_value"]
+
 _MAY_BE_ZERO = {"trusted_proxies", "quota_capacity_per_account", "quota_refill_per_account", "supply_cache_seconds"}
-_MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2 asks this of an HS256 key
-_MIN_SECRET_BITS = 128
 
 
 class ConfigurationError(Exception):
     """The environment cannot be used as it stands; the message lists every reason."""
-
-
-def _units(text: str) -> int:
-    return int((Decimal(text) * MICRO).to_integral_value())
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise ValueError(text)
-    return names
-
-
-def _switch(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-
-
-def _postgres(text: str) -> str:
-    """Accept the usual spellings, the seed's included; one driver serves them all."""
-    scheme, found, rest = text.partition("://")
-    if not found or scheme.split("+")[0] not in {"postgres", "postgresql"}:
-        raise ValueError(scheme)
-    return f"postgresql+psycopg2://{rest}"
-
-
-def _limits(text: str) -> str:
-    """Accept what Flask-Limiter accepts; it would only log a mistake, and then limit nothing."""
-    if not parse_many(text):
-        raise ValueError(text)
-    return text
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(text)
-        return text
-
-    return parse
 
 
 def _setting(parse: Callable[[str], Any], default: Any = dataclasses.MISSING, *, secret: bool = False) -> Any:
@@ -80,14 +48,14 @@ def _setting(parse: Callable[[str], Any], default: Any = dataclasses.MISSING, *,
 class Settings:
     """The whole configuration; `.env.example` explains each setting. Half of it is secret, so it has no `repr`."""
 
-    database_url: str = _setting(_postgres)
+    database_url: str = _setting(postgres)
     redis_url: str = _setting(str)
     secret_key: str = _setting(str, secret=True)
     jwt_secret_key: str = _setting(str, secret=True)
-    plugin_api_encryption_key: tuple[str, ...] = _setting(_names, secret=True)
+    plugin_api_encryption_key: tuple[str, ...] = _setting(names, secret=True)
 
-    app_env: str = _setting(_one_of("development", "staging", "production"), "production")
-    log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
+    app_env: str = _setting(one_of("development", "staging", "production"), "production")
+    log_level: str = _setting(one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
     host: str = _setting(str, "127.0.0.1")
     port: int = _setting(int, 8008)
     web_concurrency: int = _setting(int, 2)
@@ -98,18 +66,43 @@ class Settings:
 
     admin_username: str = _setting(str, "")
     admin_password: str = _setting(str, "")
-    jwt_algorithm: str = _setting(_one_of("HS256"), "HS256")
+    jwt_algorithm: str = _setting(one_of("HS256"), "HS256")
     jwt_expire_hours: int = _setting(int, 24)
-    login_limit: str = _setting(_limits, "5 per minute; 50 per hour")
-    login_limit_per_account: str = _setting(_limits, "100 per hour")
+    login_limit: str = _setting(limits, "5 per minute; 50 per hour")
+    login_limit_per_account: str = _setting(limits, "100 per hour")
+    login_limit_per_address: str = _setting(limits, "30 per minute; 300 per hour")
+    visit_limit: str = _setting(limits, "30 per minute; 300 per hour")
+    jwt_secret_key_fallbacks: tuple[str, ...] = _setting(names, (), secret=True)
+    refresh_token_expire_days: int = _setting(int, 7)
+    session_max_days: int = _setting(int, 30)
+    fresh_sign_in_minutes: int = _setting(int, 15)
+    keys_need_fresh_sign_in: bool = _setting(switch, False)  # noqa: FBT003
+    registration: str = _setting(one_of("closed", "invite", "open"), "closed")
+    require_admin_2fa: bool = _setting(switch, False)  # noqa: FBT003
 
-    quota_capacity_per_account: int = _setting(_units, 2 * MICRO)
-    quota_refill_per_account: int = _setting(_units, 400_000)
+    public_url: str = _setting(url, "http://localhost:8008")
+    front_end_url: str = _setting(url, "")
+    sso_registration: bool = _setting(switch, True)  # noqa: FBT003
+    trusted_sso_providers: tuple[str, ...] = _setting(names, ("linux_do",))
+    oauth_client_id: str = _setting(str, "")
+    oauth_client_secret: str = _setting(str, "")
+    oauth_redirect_uri: str = _setting(url, "")
+    oauth_authorization_endpoint: str = _setting(url, "https://connect.linux.do/oauth2/authorize")
+    oauth_token_endpoint: str = _setting(url, "https://connect.linux.do/oauth2/token")
+    oauth_user_info_endpoint: str = _setting(url, "https://connect.linux.do/api/user")
+    oauth_scope: str = _setting(str, "")
+    github_client_id: str = _setting(str, "")
+    github_client_secret: str = _setting(str, "")
+    github_redirect_uri: str = _setting(url, "")
+    oidc_providers: tuple[OidcSettings, ...] = _setting(oidc_providers, ())
+
+    quota_capacity_per_account: int = _setting(units, 2 * MICRO)
+    quota_refill_per_account: int = _setting(units, 400_000)
     reference_allowance_tokens: int = _setting(int, 1_000_000)
-    max_account_worth: int = _setting(_units, MICRO)
+    max_account_worth: int = _setting(units, MICRO)
     default_completion_tokens: int = _setting(int, 1024)
 
-    upstream_allowed_hosts: tuple[str, ...] = _setting(_names, ())
+    upstream_allowed_hosts: tuple[str, ...] = _setting(names, ())
     upstream_connect_timeout: float = _setting(float, 5.0)
     upstream_first_byte_timeout: float = _setting(float, 120.0)
     upstream_gap_timeout: float = _setting(float, 120.0)
@@ -144,6 +137,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def parse_value(name: str, text: str) -> Any:
+    """Read one setting as `load` would; raises `ValueError`, `KeyError` or `ArithmeticError`."""
+    spec = Settings.__dataclass_fields__[name]
+    value = spec.metadata["parse"](text)
+    if any(_out_of_range({name: value})):
+        raise ValueError(name)
+    return value
+
+
 def _parse(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -170,7 +172,9 @@ def _inconsistent(settings: Settings) -> Iterable[str]:
 
 def _out_of_range(values: Mapping[str, Any]) -> Iterable[str]:
     for name, value in values.items():
-        if isinstance(value, int | float) and not (0 < value < math.inf or (value == 0 and name in _MAY_BE_ZERO)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not (0 < value < math.inf or (value == 0 and name in _MAY_BE_ZERO)):
             yield f"{name.upper()} is out of range."
 
 
@@ -186,14 +190,6 @@ def _weak(values: Mapping[str, Any]) -> Iterable[str]:
     for spec in dataclasses.fields(Settings):
         value = values.get(spec.name, ()) if spec.metadata["secret"] else ()
         for text in (value,) if isinstance(value, str) else value:
-            if _is_weak(text) or text in seen:
+            if is_weak(text) or text in seen:
                 yield f"{spec.name.upper()} is a weak, sample or reused secret."
             seen.add(text)
-
-
-def _is_weak(text: str) -> bool:
-    if len(text.encode()) < _MIN_SECRET_BYTES or any(sample in text.lower() for sample in _SAMPLES):
-        return True
-    counts = Counter(text)
-    entropy = -sum(n / len(text) * math.log2(n / len(text)) for n in counts.values())
-    return entropy * len(text) < _MIN_SECRET_BITS

@@ -98,6 +98,13 @@ class UserSilenced(Forbidden):
     message = "This user has been silenced and may only read."
 
 
+class TrustTooLow(Forbidden):
+    """The user's trust level does not allow it (specification section 3.11)."""
+
+    code = "TRUST_LEVEL_TOO_LOW"
+    message = "Your trust level does not allow this."
+
+
 class NotFound(ServiceError):
     """No such thing, or not yours: the two look the same on purpose."""
 
@@ -152,48 +159,24 @@ class NoAccountAvailable(ServiceError):
     openai_code = "no_account_available"
 
 
-class UpstreamLimited(NoAccountAvailable):
-    """Every account that could serve was refused for its own limits upstream."""
+class Unavailable(ServiceError):
+    """The service itself is short of something."""
 
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    code = "UPSTREAM_LIMITED"
-    message = "Every account for this model is at its upstream's limit."
-    openai_type = "rate_limit_error"
-    openai_code = "upstream_limited"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    openai_type = "server_error"
 
 
-class UpstreamFailed(NoAccountAvailable):
-    """Every account was tried and its upstream failed."""
-
-    status = HTTPStatus.BAD_GATEWAY
-    code = "UPSTREAM_FAILED"
-    message = "The upstream failed to answer."
-    openai_code = "upstream_error"
-
-
-class UpstreamTimeout(UpstreamFailed):
-    """Every account was tried and none answered in time."""
-
-    status = HTTPStatus.GATEWAY_TIMEOUT
-    code = "UPSTREAM_TIMEOUT"
-    message = "The upstream did not answer in time."
-
-
-class CredentialUnreadable(ServiceError):
+class CredentialUnreadable(Unavailable):
     """A sealed credential does not open with any configured key."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "CREDENTIAL_UNREADABLE"
     message = "A stored credential cannot be read; an operator has to look at the encryption keys."
-    openai_type = "server_error"
 
 
-class DatabaseUnavailable(ServiceError):
+class DatabaseUnavailable(Unavailable):
     """PostgreSQL is away or too busy; nothing was half-done."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "DATABASE_UNAVAILABLE"
     message = "The service is short of its database; try again in a moment."
-    openai_type = "server_error"
     openai_code = "service_unavailable"
     retry_after = 2

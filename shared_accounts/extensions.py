@@ -31,6 +31,7 @@ _TYPES: dict[Any, Any] = {
     str: TEXT,
     list[str]: ARRAY(TEXT),
     list[dict[str, Any]]: JSONB,
+    dict[str, Any]: JSONB,
 }
 
 

@@ -14,6 +14,7 @@ from celery import Task
 from celery.schedules import crontab
 from flask import Flask
 
+from shared_accounts.auth import sessions, tickets
 from shared_accounts.config import Settings
 from shared_accounts.extensions import celery, db
 from shared_accounts.gateway import books
@@ -27,6 +28,7 @@ TIMETABLE: dict[str, dict[str, Any]] = {
     # The first run after the hour pays, the others find nothing due; a missed one is made up in five minutes.
     "refill quotas": {"task": "shared_accounts.refill_quotas", "schedule": crontab(minute="0-59/5")},
     "close abandoned exchanges": {"task": "shared_accounts.close_abandoned_exchanges", "schedule": 20.0},
+    "forget what is over": {"task": "shared_accounts.forget_what_is_over", "schedule": crontab(minute="23")},
     "prove the ledger": {"task": "shared_accounts.prove_ledger", "schedule": crontab(minute="7")},
 }
 
@@ -100,6 +102,14 @@ def close_abandoned_exchanges() -> None:
     closed = books.close_abandoned()
     if closed:
         log.warning("abandoned exchanges closed", extra={"exchanges": closed})
+
+
+@_task("forget_what_is_over")
+def forget_what_is_over() -> None:
+    """Delete tickets nobody can redeem any more, and sessions that have been over for a month."""
+    gone = {"tickets": tickets.forget_expired(), "sessions": sessions.forget_old()}
+    db.session.commit()
+    log.info("forgot what is over", extra=gone)
 
 
 @_task("prove_ledger")

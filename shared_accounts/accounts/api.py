@@ -7,9 +7,11 @@ from typing import Any
 from flask import current_app, g
 from sqlalchemy import select
 
+from shared_accounts import live_settings
 from shared_accounts.accounts import contribution, probe, windows
 from shared_accounts.accounts.models import Account
 from shared_accounts.accounts.schemas import AccountChange, AccountSchema, NewAccount
+from shared_accounts.audit import trail
 from shared_accounts.auth.guards import refuse_silenced, signed_in
 from shared_accounts.config import Settings
 from shared_accounts.crypto import Vault
@@ -17,6 +19,7 @@ from shared_accounts.errors import Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door
 from shared_accounts.outbound.addresses import Guard
+from shared_accounts.users import standing
 
 blp = Door("accounts", __name__, url_prefix="/api/accounts", description="Contributed upstream accounts")
 
@@ -32,6 +35,8 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
     Share only what your provider's terms allow you to share.
     """
     refuse_silenced()
+    if body["sharing"] == "shared":
+        standing.refuse_sharing(g.person.id)
     settings = _settings()
     target = _guard().parse(body["base_url"])
     models = _proved(target, body["api_key"], body.get("models"))
@@ -47,6 +52,7 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
         max_concurrency=body["max_concurrency"],
     )
     account = contribution.contribute(g.person.id, offer, vault=_vault(), settings=settings)
+    trail.record("account.contributed", on=g.person.id, target=f"account:{account.id}", sharing=account.sharing)
     db.session.commit()
     return _shown([account])[0]
 
@@ -84,7 +90,10 @@ def change(body: dict[str, Any], account_id: int) -> dict[str, Any]:
     refuse_silenced()
     _prove_again(contribution.mine(g.person.id, account_id), body)
     account = contribution.mine(g.person.id, account_id)
+    if body.get("sharing") == "shared" != account.sharing:
+        standing.refuse_sharing(g.person.id)
     contribution.change(account, body, _settings())
+    trail.record("account.changed", on=g.person.id, target=f"account:{account_id}", fields=sorted(body))
     db.session.commit()
     return _shown([account])[0]
 
@@ -96,6 +105,7 @@ def change(body: dict[str, Any], account_id: int) -> dict[str, Any]:
 def delete(account_id: int) -> None:
     """Withdraw an account: its credential is erased and exactly the quota it was credited goes back."""
     contribution.withdraw(contribution.mine(g.person.id, account_id))
+    trail.record("account.withdrawn", on=g.person.id, target=f"account:{account_id}")
     db.session.commit()
 
 
@@ -129,8 +139,7 @@ def _shown(accounts: list[Account]) -> list[dict[str, Any]]:
 
 
 def _settings() -> Settings:
-    found: Settings = current_app.extensions["settings"]
-    return found
+    return live_settings.current(current_app.extensions["settings"])
 
 
 def _vault() -> Vault:

@@ -1,24 +1,30 @@
-"""/api/auth: coming in, going out, and who one is."""
+"""/api/auth: coming in, staying in, going out, and who one is."""
 
 from __future__ import annotations
 
 import logging
-import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from flask import g, request
-from marshmallow import Schema, fields, validate
-from redis import RedisError
+from flask import current_app, g, request
 
-from shared_accounts.auth import signin, tokens
+from shared_accounts.audit import trail
+from shared_accounts.auth import arrival, sessions, signin, throttle, tokens
+from shared_accounts.auth.arrival import Challenge, Device
 from shared_accounts.auth.guards import signed_in
-from shared_accounts.crypto import fingerprint
+from shared_accounts.auth.refused import ReusedToken, SecondFactorRequired, WrongCode
+from shared_accounts.auth.schemas import (
+    Answer,
+    Credentials,
+    Refresh,
+    SignedIn,
+    SignOut,
+    TokenPair,
+    UserSchema,
+)
+from shared_accounts.crypto import Vault
 from shared_accounts.errors import InvalidCredentials
-from shared_accounts.extensions import db, limiter
-from shared_accounts.json_bodies import Done, Door, Text
-from shared_accounts.requests_in import settings
+from shared_accounts.extensions import db
+from shared_accounts.json_bodies import Done, Door
 from shared_accounts.users import roster
 from shared_accounts.users.models import User
 
@@ -27,65 +33,86 @@ log = logging.getLogger(__name__)
 blp = Door("auth", __name__, url_prefix="/api/auth", description="Signing in and out")
 
 
-class Credentials(Schema):
-    """What somebody signs in with."""
-
-    username = Text(min=1, max=50, required=True)
-    password = fields.String(required=True, validate=validate.Length(min=1, max=1024), metadata={"format": "password"})
-
-
-class UserSchema(Schema):
-    """A user as she sees herself."""
-
-    id = fields.Integer()
-    username = fields.String()
-    avatar_url = fields.String()
-    trust_level = fields.Integer()
-    role = fields.String()
-    is_active = fields.Function(lambda user: user.state != "disabled", metadata={"type": "boolean"})
-    is_silenced = fields.Function(lambda user: user.state == "silenced", metadata={"type": "boolean"})
-    beta = fields.Constant(0, metadata={"type": "integer", "description": "The original front end asks for it"})
-    created_at = fields.DateTime()
-    last_login_at = fields.DateTime()
-    use_only_dedicated = fields.Boolean()
-    prefer_shared = fields.Boolean()
-
-
-class SignedIn(Schema):
-    """A fresh sign-in."""
-
-    access_token = fields.String()
-    token_type = fields.Constant("bearer", metadata={"type": "string"})
-    expires_in = fields.Integer(metadata={"description": "Seconds"})
-    user = fields.Nested(UserSchema)
-
-
 @blp.post("/login")
 @blp.arguments(Credentials)
 @blp.response(200, SignedIn)
 @blp.refuses(401, 403, 422, 429)
 def login(body: dict[str, str]) -> dict[str, Any]:
-    """Exchange a user name and a password for a token.
+    """Exchange a user name and a password for a pair of tokens.
 
     A wrong name and a wrong password get the same answer. Wrong attempts are limited per name and address,
-    and per name from everywhere; the answer is then 429 with `Retry-After`, before the password is looked at.
+    per name from everywhere and per address; the answer is then 429 with `Retry-After`, before the password is
+    looked at. Who has a second factor sends its `code` along, or gets a 401 with `SECOND_FACTOR_REQUIRED` and a
+    `challenge` for `/api/auth/login/second-factor`.
     """
-    with _counting_wrong_attempts(body["username"]):
-        user = signin.with_password(body["username"], body["password"])
-    issued = tokens.issue(user, user_agent=request.user_agent.string, address=request.remote_addr)
+    try:
+        with throttle.guessing(body["username"]):
+            user = signin.with_password(body["username"], body["password"])
+    except InvalidCredentials:
+        db.session.commit()  # that it was refused stands in the audit log
+        raise
+    return arrived(user, "password", code=body.get("code"))
+
+
+@blp.post("/login/second-factor")
+@blp.arguments(Answer)
+@blp.response(200, SignedIn)
+@blp.refuses(401, 403, 422, 429)
+def second_factor(body: dict[str, str]) -> dict[str, Any]:
+    """Finish a sign-in with a code of the second factor; a wrong one may be tried again, a few times a minute."""
+    user, method = arrival.challenged(body["challenge"], vault())
+    try:
+        with throttle.guessing_code(user.id):
+            user, issued = arrival.answer(body["challenge"], body["code"], this_device(), vault())
+    except WrongCode:
+        _remember_wrong_code(user, method)
+        raise
     db.session.commit()
-    log.info("signed in", extra={"user_id": user.id, "address": request.remote_addr})
-    return {"access_token": issued.access_token, "expires_in": issued.expires_in, "user": user}
+    return _signed_in(user, issued)
+
+
+@blp.post("/refresh")
+@blp.arguments(Refresh)
+@blp.response(200, TokenPair)
+@blp.refuses(401, 403, 422)
+def refresh(body: dict[str, str]) -> tokens.Issued:
+    """Exchange a refresh token for the next pair.
+
+    It is good once, and for half a minute after that, for tabs that refresh at the same time. Later it can only be
+    a copy, and ends the session.
+    """
+    device = this_device()
+    try:
+        issued = tokens.rotate(body["refresh_token"], user_agent=device.user_agent, address=device.address)
+    except ReusedToken:
+        db.session.commit()  # the session is over, whatever this request gets to hear
+        log.warning("a refresh token was used twice", extra={"address": device.address})
+        raise
+    db.session.commit()
+    return issued
 
 
 @blp.post("/logout")
 @signed_in
+@blp.arguments(SignOut)
 @blp.response(200, Done)
-def logout() -> dict[str, Any]:
-    """End this session; its token is worthless from now on, other sessions go on."""
+def logout(_: dict[str, Any]) -> dict[str, Any]:
+    """End this session; its tokens are worthless from now on, other sessions go on."""
     tokens.revoke(g.person.session_id)
+    trail.record("session.ended", on=g.person.id)
     db.session.commit()
     return {"message": "Signed out.", "success": True}
+
+
+@blp.post("/logout-all")
+@signed_in
+@blp.response(200, Done)
+def logout_all() -> dict[str, Any]:
+    """End every session of yours, this one too. API keys go on."""
+    ended = sessions.end_all(g.person.id, because="signed out everywhere")
+    trail.record("session.all_ended", on=g.person.id, sessions=ended)
+    db.session.commit()
+    return {"message": "Signed out everywhere.", "success": True}
 
 
 @blp.get("/me")
@@ -96,33 +123,41 @@ def me() -> User:
     return roster.get(g.person.id)
 
 
-@contextmanager
-def _counting_wrong_attempts(username: str) -> Iterator[None]:
-    """Count an attempt before it is made, so that parallel guesses all count, and take it back unless it was wrong."""
-    # No name lies in Redis, and every spelling of a name counts as one.
-    g.attempted = fingerprint(unicodedata.normalize("NFKC", username).casefold()).hex()
-    _count_attempt()
-    wrong = False
+def arrived(user: User, method: str, *, code: str | None = None) -> dict[str, Any]:
+    """Finish a sign-in, commit it and return what `SignedIn` shows; raises `SecondFactorRequired` or `WrongCode`."""
+    outcome = _with_code(user, method, code) if code else arrival.arrive(user, method, this_device(), vault())
+    db.session.commit()
+    if isinstance(outcome, Challenge):
+        raise SecondFactorRequired(challenge=outcome.secret, expires_in=arrival.CHALLENGE_SECONDS)
+    return _signed_in(user, outcome)
+
+
+def this_device() -> Device:
+    """Return where this request comes from."""
+    return Device(request.user_agent.string or None, request.remote_addr)
+
+
+def vault() -> Vault:
+    """Return what seals and unseals in this application."""
+    found: Vault = current_app.extensions["vault"]
+    return found
+
+
+def _with_code(user: User, method: str, code: str) -> tokens.Issued:
     try:
-        yield
-    except InvalidCredentials:
-        wrong = True
-        log.warning("sign-in refused", extra={"attempted": g.attempted, "address": request.remote_addr})
+        with throttle.guessing_code(user.id):
+            return arrival.prove(user, method, code, this_device(), vault())
+    except WrongCode:
+        _remember_wrong_code(user, method)
         raise
-    finally:
-        if not wrong:
-            _uncount_attempt()
 
 
-@limiter.limit(lambda: settings().login_limit_per_account, key_func=lambda: str(g.attempted))
-@limiter.limit(lambda: settings().login_limit, key_func=lambda: f"{g.attempted}:{request.remote_addr}")
-def _count_attempt() -> None:
-    """Raise `RateLimitExceeded` when there were too many."""
+def _remember_wrong_code(user: User, method: str) -> None:
+    trail.record("sign_in.refused", on=user.id, method=method, second_factor=True)
+    db.session.commit()
 
 
-def _uncount_attempt() -> None:
-    try:
-        for used in limiter.current_limits:
-            limiter.limiter.hit(used.limit, *used.request_args, cost=-1)
-    except RedisError:
-        log.warning("an attempt could not be taken back; it counts as a wrong one")
+def _signed_in(user: User, issued: tokens.Issued) -> dict[str, Any]:
+    log.info("signed in", extra={"user_id": user.id, "address": request.remote_addr})
+    pair = {"access_token": issued.access_token, "refresh_token": issued.refresh_token}
+    return {**pair, "expires_in": issued.expires_in, "user": user}

@@ -8,25 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from flask import g, request
 from flask_smorest import Blueprint
-from sqlalchemy import func, select
+from sqlalchemy import Interval, func, select, type_coerce
 
+from shared_accounts import live_settings
 from shared_accounts.auth import tokens
 from shared_accounts.auth.models import Session
+from shared_accounts.auth.refused import SecondFactorMissing, StaleSignIn
 from shared_accounts.errors import Forbidden, InvalidApiKey, NotSignedIn, UserDisabled, UserSilenced
-from shared_accounts.extensions import db
+from shared_accounts.extensions import db, statements
 from shared_accounts.json_bodies import Refusal
 from shared_accounts.keys import keyring
+from shared_accounts.requests_in import settings
 from shared_accounts.users.models import User
 from shared_accounts.users.roster import Caller
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_A_MINUTE = timedelta(minutes=1)
+
+statements.register(
+    "session_seen",
+    ["uuid"],
+    """update sessions set last_seen_at = now()
+    where id = $1 and last_seen_at < now() - interval '1 minute' returning id""",
+)
 
 _REFUSAL = {"application/json": {"schema": Refusal}}
 _DOCUMENTED: dict[str, Any] = {
@@ -47,6 +60,9 @@ class Person:
     role: str
     state: str
     session_id: UUID
+    second_factor: bool
+    since_sign_in: timedelta
+    since_seen: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +85,14 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def admin_only(view: Callable[P, R]) -> Callable[P, R]:
-    """Let only admins in."""
+    """Let only admins in; where they need a second factor, only with one."""
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if g.person.role != "admin":
             raise Forbidden
+        if not g.person.second_factor and live_settings.current(settings()).require_admin_2fa:
+            raise SecondFactorMissing
         return view(*args, **kwargs)
 
     return signed_in(guarded)
@@ -84,6 +102,12 @@ def refuse_silenced() -> None:
     """Stop a silenced person from doing more than read."""
     if g.person.state == "silenced":
         raise UserSilenced
+
+
+def refuse_stale() -> None:
+    """Stop somebody whose sign-in is too long ago for what changes how she signs in."""
+    if g.person.since_sign_in > timedelta(minutes=settings().fresh_sign_in_minutes):
+        raise StaleSignIn
 
 
 def credential() -> Credential:
@@ -119,7 +143,16 @@ def caller() -> Caller:
 def _person() -> Person:
     session_id = tokens.read(_bearer() or "")
     row = db.session.execute(
-        select(User.id, User.username, User.role, User.state, Session.id)
+        select(
+            User.id,
+            User.username,
+            User.role,
+            User.state,
+            Session.id,
+            Session.second_factor,
+            type_coerce(func.now() - Session.authenticated_at, Interval),
+            type_coerce(func.now() - Session.last_seen_at, Interval),
+        )
         .join(Session, Session.user_id == User.id)
         .where(Session.id == session_id, Session.revoked_at.is_(None), Session.expires_at > func.now())
     ).one_or_none()
@@ -128,6 +161,8 @@ def _person() -> Person:
     person = Person(*row)
     if person.state == "disabled":
         raise UserDisabled
+    if person.since_seen > _A_MINUTE:
+        statements.row("session_seen", person.session_id)
     return person
 
 

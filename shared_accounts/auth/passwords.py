@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import atexit
 import base64
+import functools
 import hmac
 import os
+import string
 from collections.abc import Callable
 from threading import BoundedSemaphore
 from typing import TypeVar
@@ -31,15 +33,7 @@ _MOST_BYTES = 1024
 _FEWEST_CHARACTERS = 8
 _THREADS = 3
 _MOST_WAITING = 24  # a queue of about two seconds: more would keep people waiting for a time-out
-_COMMON = frozenset(
-    """
-    password passw0rd password1 password12 password123 password1234 12345678 123456789 1234567890 87654321 11111111
-    00000000 88888888 66666666 12341234 123123123 147258369 987654321 1q2w3e4r 1q2w3e4r5t qwertyui qwertyuiop
-    qwerty123 qwerty12 asdfghjk asdfghjkl zxcvbnm1 abcd1234 abc12345 a1234567 aa123456 a123456789 iloveyou sunshine
-    princess football baseball superman trustno1 letmein1 welcome1 welcome123 admin123 admin1234 administrator
-    changeme changeme1 woaini1314 5201314520 shared_accounts sharedaccounts
-    """.split()  # noqa: SIM905 - a list would be a line each
-)
+_OURS = frozenset({"shared_accounts", "shared-accounts", "sharedaccounts", "changeme", "administrator"})
 
 _NOBODY = _TAG + "$2b$12$l63PN6xXuLDdvcdBqOHhHObkS/CtL1tXG7p2iZ/xDVoC0X2EzvYG."
 """What an unknown name is compared with, so that it takes as long as a known one."""
@@ -67,13 +61,28 @@ def needs_rehash(stored: str) -> bool:
     return not stored.startswith(f"{_TAG}$2b${ROUNDS}$")
 
 
-def refuse_weak(password: str, *, username: str) -> None:
+def refuse_weak(password: str, *, username: str, field: str = "password") -> None:
     """Raise `Unprocessable` for a new password that would be guessed; any characters will do."""
     if len(password) < _FEWEST_CHARACTERS:
-        raise Unprocessable(f"A password has at least {_FEWEST_CHARACTERS} characters.", field="password")
+        raise Unprocessable(f"A password has at least {_FEWEST_CHARACTERS} characters.", field=field)
     _refuse_long(password)
-    if password.lower() in _COMMON | {username.lower()}:
-        raise Unprocessable("This password is among the first that anybody would try.", field="password")
+    if password.casefold() in {username.casefold(), *_OURS} or _is_common(password.casefold()):
+        raise Unprocessable("This password is among the first that anybody would try.", field=field)
+
+
+@functools.cache
+def _common() -> frozenset[str]:
+    """Return thirty thousand passwords everybody uses, read when the first password is set."""
+    # Its import builds tables of a few megabytes, which only whoever sets a password needs.
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def _is_common(password: str) -> bool:
+    return (
+        password in _common() or password.rstrip(string.digits + string.punctuation) in _OURS or len(set(password)) == 1
+    )
 
 
 def _refuse_long(password: str) -> None:

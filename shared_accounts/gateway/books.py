@@ -26,17 +26,26 @@ OPEN = "open"
 
 _CALLER = """
 caller as materialized (
-    select users.id as user_id, users.state, key.id as api_key_id
-    from api_keys key join users on users.id = key.user_id
+    select users.id as user_id, {state} as state, key.id as api_key_id
+    from api_keys key join users on users.id = key.user_id join trust_levels on level = trust_level
     where key.fingerprint = {key} and key.is_active and (key.expires_at is null or key.expires_at > now())
     union all
-    select users.id, users.state, null
-    from sessions session join users on users.id = session.user_id
+    select users.id, {state}, null
+    from sessions session join users on users.id = session.user_id join trust_levels on level = trust_level
     where session.id = {session} and session.revoked_at is null and session.expires_at > now())"""
+
+_STATE = """
+case when max_concurrent is null or users.state <> 'active' then users.state
+    when max_concurrent > (select count(*) from usage_log busy
+        where busy.user_id = users.id and busy.state = 'open' and busy.id <> $1) then 'active'
+    else 'busy' end"""
+"""The user's state, or `busy` when she has as many exchanges open as her trust level allows. (Two opened in the same
+instant may both pass; the next one sees both.)"""
 
 _OPENING = {
     "id": "$1", "key": "$2", "session": "$3", "account_id": "$4", "model": "$5", "model_group": "$6",
     "estimate": "$7", "endpoint": "$8", "stream": "$9", "worker": "$10", "lease": "$11",
+    "state": _STATE,
 }  # fmt: skip
 _OPEN_TYPES = (
     "uuid", "bytea", "uuid", "bigint", "text", "text", "bigint", "text", "boolean", "text", "double precision",
@@ -103,8 +112,8 @@ class Closing:
 def open_line(opening: Opening, candidate: Candidate) -> str:
     """Open the exchange on this account, or move it there if it is open already; returns the verdict.
 
-    `open`, `unknown` (no such key or session), `silenced`, `disabled`, `unavailable` (the account), `short`
-    (of quota) or `closed` (the lease ran out meanwhile).
+    `open`, `unknown` (no such key or session), `silenced`, `disabled`, `busy` (she has too many open), `unavailable`
+    (the account), `short` (of quota) or `closed` (the lease ran out meanwhile).
     """
     caller = opening.caller
     row = statements.row(

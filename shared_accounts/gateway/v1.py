@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from shared_accounts.accounts import catalogue
-from shared_accounts.auth import guards
+from shared_accounts.auth import guards, throttle
 from shared_accounts.auth.guards import Credential
 from shared_accounts.errors import ModelNotFound, UserSilenced
 from shared_accounts.gateway import chat as chats
@@ -58,6 +58,8 @@ def _chat(*, stream_by_default: bool) -> Response:
     gateway: Gateway = current_app.extensions["gateway"]
     caller = _recognise(gateway, guards.credential())
     settings = gateway.settings
+    if caller.requests_per_minute:
+        throttle.chat(caller.user_id, caller.requests_per_minute)
     chat = chats.parse(
         request.get_data(cache=False),
         stream_by_default=stream_by_default,

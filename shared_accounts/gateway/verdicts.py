@@ -12,9 +12,7 @@ from shared_accounts.errors import (
     NotSignedIn,
     QuotaExhausted,
     ServiceError,
-    UpstreamFailed,
-    UpstreamLimited,
-    UpstreamTimeout,
+    TooManyRequests,
     UserDisabled,
     UserSilenced,
 )
@@ -24,6 +22,33 @@ from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.upstream import UpstreamRefused
 from shared_accounts.quotas import forecast
 from shared_accounts.users.roster import Caller
+
+
+class UpstreamLimited(NoAccountAvailable):
+    """Every account that could serve was refused for its own limits upstream."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "UPSTREAM_LIMITED"
+    message = "Every account for this model is at its upstream's limit."
+    openai_type = "rate_limit_error"
+    openai_code = "upstream_limited"
+
+
+class UpstreamFailed(NoAccountAvailable):
+    """Every account was tried and its upstream failed."""
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "UPSTREAM_FAILED"
+    message = "The upstream failed to answer."
+    openai_code = "upstream_error"
+
+
+class UpstreamTimeout(UpstreamFailed):
+    """Every account was tried and none answered in time."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "UPSTREAM_TIMEOUT"
+    message = "The upstream did not answer in time."
 
 
 class CallersFault(ServiceError):
@@ -52,6 +77,8 @@ def denied(gateway: Gateway, caller: Caller, verdict: str) -> ServiceError:
     """Return why the books refused to open the exchange; whoever was remembered as welcome is forgotten."""
     if verdict == "closed":  # our lease ran out, and the reaper was quicker
         return UpstreamTimeout(retry_after=1)
+    if verdict == "busy":
+        return TooManyRequests("You have as many requests under way as your trust level allows.", retry_after=1)
     gateway.callers.forget(caller.fingerprint or caller.session_id)
     if verdict == "disabled":
         return UserDisabled()

@@ -9,11 +9,13 @@ from flask import g
 from flask_smorest.pagination import PaginationParameters
 from marshmallow import Schema, ValidationError, fields, pre_load
 
-from shared_accounts.auth.guards import refuse_silenced, signed_in
+from shared_accounts.audit import trail
+from shared_accounts.auth.guards import refuse_silenced, refuse_stale, signed_in
 from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Done, Door, Text
 from shared_accounts.keys import keyring
 from shared_accounts.keys.keyring import Entry
+from shared_accounts.requests_in import settings
 
 blp = Door("api-keys", __name__, url_prefix="/api/api-keys", description="Keys for OpenAI-compatible tools")
 
@@ -73,10 +75,13 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
     """Make a key.
 
     The answer holds the secret, for the only time: we keep nothing it could be read from. A user has at most
-    50 keys. Silenced users are refused with `ACCOUNT_SILENCED`.
+    as many keys as her trust level allows. Silenced users are refused with `ACCOUNT_SILENCED`.
     """
     refuse_silenced()
+    if settings().keys_need_fresh_sign_in:
+        refuse_stale()
     key, secret = keyring.issue(g.person.id, body["name"], body["description"], body["expires_at"])
+    trail.record("api_key.created", on=g.person.id, target=f"api_key:{key.id}")
     db.session.commit()
     return {"key": key, "secret": secret, "last_used_at": None}
 
@@ -84,7 +89,7 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
 @blp.get("")
 @signed_in
 @blp.response(200, KeySchema(many=True))
-@blp.paginate(page_size=keyring.MOST_KEYS, max_page_size=200)
+@blp.paginate(page_size=50, max_page_size=200)
 def list_keys(pagination_parameters: PaginationParameters) -> list[Entry]:
     """List your keys, newest first."""
     page = pagination_parameters
@@ -109,6 +114,7 @@ def show(key_id: int) -> Entry:
 def switch(body: dict[str, Any], key_id: int) -> Entry:
     """Switch a key off or on again; requests notice at once."""
     entry = keyring.switch(g.person.id, key_id, on=body["is_active"])
+    trail.record("api_key.switched", on=g.person.id, target=f"api_key:{key_id}", on_now=body["is_active"])
     db.session.commit()
     return entry
 
@@ -120,5 +126,6 @@ def switch(body: dict[str, Any], key_id: int) -> Entry:
 def delete(key_id: int) -> dict[str, Any]:
     """Delete a key for good; its usage stays in the log."""
     keyring.revoke(g.person.id, key_id)
+    trail.record("api_key.deleted", on=g.person.id, target=f"api_key:{key_id}")
     db.session.commit()
     return {"message": "The API key has been deleted.", "success": True}

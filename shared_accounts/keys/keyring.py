@@ -21,10 +21,9 @@ from shared_accounts import crypto
 from shared_accounts.errors import InvalidApiKey, NotFound, Unprocessable
 from shared_accounts.extensions import db, statements
 from shared_accounts.keys.models import ApiKey
+from shared_accounts.users import standing
 from shared_accounts.users.models import User
 from shared_accounts.users.roster import Caller
-
-MOST_KEYS = 50
 
 _PREFIX = "sk-"
 _BODY_LENGTH, _CHECKSUM_LENGTH = 58, 6
@@ -35,16 +34,19 @@ _FORMAT = re.compile(rf"{_PREFIX}[0-9A-Za-z]{{{_BODY_LENGTH + _CHECKSUM_LENGTH}}
 CALLER = """
 caller as materialized (
     select person.id as user_id, person.state, person.prefer_shared, person.use_only_dedicated,
-        held.id as api_key_id
+        held.id as api_key_id, trust.requests_per_minute
     from api_keys held join users person on person.id = held.user_id
+        join trust_levels trust on trust.level = person.trust_level
     where held.fingerprint = {key} and held.is_active and (held.expires_at is null or held.expires_at > now())
     union all
-    select person.id, person.state, person.prefer_shared, person.use_only_dedicated, null::bigint
+    select person.id, person.state, person.prefer_shared, person.use_only_dedicated, null::bigint,
+        trust.requests_per_minute
     from sessions join users person on person.id = sessions.user_id
+        join trust_levels trust on trust.level = person.trust_level
     where sessions.id = {session} and sessions.revoked_at is null and sessions.expires_at > now())"""
 """Whose key or session this is, whatever her state; no row when the credential is not good (any more)."""
 
-KNOWN = f"with {CALLER} select user_id, state, prefer_shared, use_only_dedicated, api_key_id from caller"
+KNOWN = f"with {CALLER} select * from caller"
 
 _LAST_USED: ColumnElement[datetime | None] = literal_column(
     "(select max(opened_at) from usage_log where api_key_id = api_keys.id)"
@@ -62,11 +64,12 @@ class Entry:
 
 
 def issue(user_id: int, name: str, description: str | None, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """Make a key and return it with its secret, which nobody can read again; at most `MOST_KEYS` per user."""
-    # Two requests at once would both count 49; the user's row makes them take turns.
+    """Make a key and return it with its secret, which nobody can read again; as many as her trust level allows."""
+    # Two requests at once would both count one too few; the user's row makes them take turns.
     db.session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
-    if _count(user_id) >= MOST_KEYS:
-        raise Unprocessable(f"You have {MOST_KEYS} keys already; delete one first.")
+    most = standing.allowance(user_id).max_keys
+    if _count(user_id) >= most:
+        raise Unprocessable(f"You may have {most} keys and have them already; delete one first.")
     secret = _new_secret()
     key = ApiKey(
         user_id=user_id,
@@ -100,8 +103,8 @@ def to_caller(
     """Make a caller of a row of `KNOWN`."""
     if row is None:
         return None
-    user_id, state, prefer_shared, use_only_dedicated, api_key_id = row
-    return Caller(user_id, state, prefer_shared, use_only_dedicated, api_key_id, fingerprint, session_id)
+    user_id, state, prefer_shared, use_only_dedicated, api_key_id, per_minute = row
+    return Caller(user_id, state, prefer_shared, use_only_dedicated, api_key_id, fingerprint, session_id, per_minute)
 
 
 def mine(user_id: int, page: int, page_size: int) -> tuple[list[Entry], int]:

@@ -32,6 +32,7 @@ class UsageLog(db.Model):  # type: ignore[name-defined,misc]
         Index("usage_log_account_id_idx", "account_id", "opened_at"),
         Index("usage_log_api_key_id_idx", "api_key_id", "opened_at", postgresql_where=text("api_key_id is not null")),
         Index("usage_log_open_idx", "account_id", postgresql_where=text("state = 'open'")),
+        Index("usage_log_busy_idx", "user_id", postgresql_where=text("state = 'open'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from flask import g
@@ -192,7 +193,7 @@ def test_only_admins_pass_the_admin_guard(at, session):
 @pytest.mark.parametrize("state", ["active", "silenced"])
 def test_silenced_people_may_be_told_to_keep_quiet(at, state):
     with at():
-        g.person = guards.Person(1, "alice", "user", state, uuid.uuid4())
+        g.person = guards.Person(1, "alice", "user", state, uuid.uuid4(), False, timedelta(), timedelta())
 
         if state == "silenced":
             with pytest.raises(UserSilenced):

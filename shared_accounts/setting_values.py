@@ -1,0 +1,116 @@
+"""How settings are spelt: each parser takes the text of one setting and returns its value, or raises `ValueError`.
+
+(`KeyError` and `ArithmeticError` mean the same; `config` knows.)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from limits import parse_many
+
+MICRO = 1_000_000
+"""Micro-units in one unit of quota (specification section 1)."""
+
+_SAMPLES = ("change-this", "your-secret", "your-encryption", "changeme", "example", "password")
+_MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2 asks this of an HS256 key
+_MIN_SECRET_BITS = 128
+_PROVIDER_ID = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
+_TAKEN_IDS = {"linux_do", "github", "providers"}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OidcSettings:
+    """One OpenID Connect issuer, as an operator describes it; `redirect_uri` may be empty."""
+
+    id: str
+    issuer: str
+    client_id: str
+    client_secret: str
+    name: str = ""
+    scope: str = "openid profile"
+    redirect_uri: str = ""
+
+
+def units(text: str) -> int:
+    """Read units of quota, return micro-units."""
+    return int((Decimal(text) * MICRO).to_integral_value())
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read words separated by commas."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise ValueError(text)
+    return found
+
+
+def switch(text: str) -> bool:
+    """Read a yes or a no."""
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+
+
+def postgres(text: str) -> str:
+    """Accept the usual spellings, the seed's included; one driver serves them all."""
+    scheme, found, rest = text.partition("://")
+    if not found or scheme.split("+")[0] not in {"postgres", "postgresql"}:
+        raise ValueError(scheme)
+    return f"postgresql+psycopg2://{rest}"
+
+
+def limits(text: str) -> str:
+    """Accept what Flask-Limiter accepts; it would only log a mistake, and then limit nothing."""
+    if not parse_many(text):
+        raise ValueError(text)
+    return text
+
+
+def url(text: str) -> str:
+    """Read an absolute http(s) address, and drop a slash at its end."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Accept one of these words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def oidc_providers(text: str) -> tuple[OidcSettings, ...]:
+    """Read a JSON list of issuers, each with an id of its own."""
+    try:
+        found = tuple(OidcSettings(**one) for one in json.loads(text))
+    except TypeError as error:
+        raise ValueError(text) from error
+    ids = [one.id for one in found]
+    if len(set(ids)) < len(ids) or set(ids) & _TAKEN_IDS:
+        raise ValueError(text)
+    for one in found:
+        if not _PROVIDER_ID.fullmatch(one.id) or not one.client_id or not one.client_secret:
+            raise ValueError(text)
+        url(one.issuer)
+    return found
+
+
+def is_weak(text: str) -> bool:
+    """Tell whether a secret is too short, too regular or a sample."""
+    if len(text.encode()) < _MIN_SECRET_BYTES or any(sample in text.lower() for sample in _SAMPLES):
+        return True
+    counts = Counter(text)
+    entropy = -sum(n / len(text) * math.log2(n / len(text)) for n in counts.values())
+    return entropy * len(text) < _MIN_SECRET_BITS
