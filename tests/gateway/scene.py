@@ -131,10 +131,12 @@ class Scene:
                 used.close()
 
     @contextmanager
-    def stream(self, **fields: Any) -> Iterator[http.client.HTTPResponse]:
+    def stream(self, *, key: str | None = None, **fields: Any) -> Iterator[http.client.HTTPResponse]:
         """Open a stream and leave it to the test how far to read it; at the end the client hangs up."""
         connection = self.server.connect()
-        connection.request("POST", CHAT, self.body(stream=True, **fields), self.headers())
+        connection.request(
+            "POST", CHAT, self.body(stream=True, **fields), self.headers(authorization=f"Bearer {key or self.key}")
+        )
         response = connection.getresponse()
         try:
             yield response
