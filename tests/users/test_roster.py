@@ -95,3 +95,44 @@ def test_nobody_is_found_under_an_unknown_id_or_name(session):
         roster.get(1)
     assert roster.find_by_username("nobody") is None
     assert roster.find_by_username("no\x00body") is None
+
+
+def test_nobody_is_there_by_default(client, settings):
+    assert rows("users") == []
+    assert (settings.admin_username, settings.admin_password) == ("", "")
+    for name, password in (("admin", "admin"), ("admin", "password"), ("root", "changeme")):
+        assert client.post("/api/auth/login", json={"username": name, "password": password}).status_code == 401
+
+
+def test_a_name_from_elsewhere_is_kept_or_gets_a_number(session):
+    names = [roster.register_like(wanted, how="sso:x").username for wanted in ("Alice", "alice", "ALICE", "Bob")]
+
+    assert names == ["Alice", "alice-2", "ALICE-3", "Bob"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [
+        ("", "___"),
+        ("x", "x__"),
+        ("a\u200bb\u202ec\n", "abc"),
+        ("y" * 80, "y" * 50),
+        ("  spaced  out  ", "spaced  out"),
+        ("\u5f20\u4e09\u4e30", "\u5f20\u4e09\u4e30"),
+    ],
+)
+def test_a_name_from_elsewhere_is_made_to_fit(session, wanted, name):
+    assert roster.register_like(wanted, how="sso:x").username == name
+
+
+def test_a_long_name_leaves_room_for_its_number(session):
+    roster.register("z" * 50)
+
+    assert roster.register_like("z" * 70, how="sso:x").username == "z" * 48 + "-2"
+
+
+def test_when_very_many_have_the_name_chance_decides(session):
+    for _ in range(32):
+        roster.register_like("crowd", how="sso:x")
+
+    assert len({row["username"] for row in rows("users")}) == 32
