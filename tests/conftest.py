@@ -30,7 +30,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 
 from shared_accounts import create_app, tasks
-from shared_accounts.auth import tokens
+from shared_accounts.auth import passwords, tokens
 from shared_accounts.config import Settings, load
 from shared_accounts.extensions import db, limiter, statements
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
@@ -39,6 +39,7 @@ from tests import factories
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "migrated"
+_SHIPPED_NOBODY = passwords._NOBODY  # noqa: SLF001
 
 
 class Client(FlaskClient):
@@ -46,6 +47,23 @@ class Client(FlaskClient):
 
     def open(self, *args: Any, **kwargs: Any) -> Any:
         return contextvars.Context().run(super().open, *args, **kwargs)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> None:
+    """Passwords cost a thousandth of what they cost in production; `real_passwords` is for tests about that."""
+    passwords.ROUNDS = 4
+    passwords._NOBODY = passwords.hash_password("nobody")  # noqa: SLF001
+
+
+@pytest.fixture
+def real_passwords(quick_passwords: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Passwords cost what they cost in production."""
+    monkeypatch.setattr(passwords, "ROUNDS", 12)
+    monkeypatch.setattr(passwords, "_NOBODY", _SHIPPED_NOBODY)
+    factories._hash.cache_clear()  # noqa: SLF001
+    yield
+    factories._hash.cache_clear()  # noqa: SLF001
 
 
 @pytest.fixture(scope="session")

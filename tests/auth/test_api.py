@@ -106,6 +106,7 @@ def test_every_refused_sign_in_looks_the_same(client, session):
     assert rows("sessions") == []
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_every_refused_sign_in_takes_the_same_time(client, session, with_settings):
     factories.user(username="with-password", password=PASSWORD)
     factories.user(username="by-sso")
@@ -133,6 +134,7 @@ def test_a_disabled_user_learns_it_only_by_the_right_password(client, session):
     assert rows("sessions") == []
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_a_hash_of_a_lower_cost_is_made_again_at_sign_in(client, session):
     salt = bcrypt.gensalt(10)
     old = "$bcrypt-sha256$v=1" + bcrypt.hashpw(passwords._digest(PASSWORD, salt), salt).decode()  # noqa: SLF001
@@ -145,6 +147,7 @@ def test_a_hash_of_a_lower_cost_is_made_again_at_sign_in(client, session):
     assert passwords.verify(PASSWORD, user.password_hash)
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_no_connection_is_kept_while_a_password_is_hashed(client, committed):
     user = factories.user(password=PASSWORD)
     name = user.username
@@ -188,6 +191,7 @@ def test_a_body_that_cannot_be_used_names_the_field_and_repeats_no_password(clie
     assert "密" not in answer.text
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_the_sixth_wrong_password_in_a_minute_is_not_even_looked_at(client, session):
     factories.user(username="alice", password=PASSWORD)
     factories.user(username="bob", password=PASSWORD)
@@ -286,6 +290,7 @@ def test_a_frozen_redis_costs_a_moment_and_nothing_else(committed, client, redis
     assert first < 3
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_redis_freezing_between_the_count_and_its_taking_back_is_no_error(
     committed, client, redis_server, frozen, impatient
 ):
@@ -302,6 +307,7 @@ def test_redis_freezing_between_the_count_and_its_taking_back_is_no_error(
     assert answers[0].status_code == 200
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_a_sign_in_that_lost_its_user_meanwhile_is_refused(committed, client):
     user = factories.user(password=PASSWORD)
     name = user.username

@@ -11,6 +11,8 @@ import pytest
 from shared_accounts.auth import passwords
 from shared_accounts.errors import TooManyRequests, Unprocessable
 
+pytestmark = pytest.mark.usefixtures("real_passwords")
+
 LONG = "0123456789" * 20
 CHINESE = "正确的马电池订书钉" * 3 + "共享账"
 
