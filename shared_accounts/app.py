@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from shared_accounts import api_pages, cli, health, refusals, requests_in, tasks
 from shared_accounts.accounts import api as accounts_api
 from shared_accounts.accounts.selection import Supply
+from shared_accounts.admin import audit_api, invitations_api, recovery_api, settings_api, trust_api, users_api
 from shared_accounts.auth import account_api, factor_api, signup_api
 from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
@@ -107,7 +108,9 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
 
 def _open_doors(app: Flask) -> None:
     requests_in.register(app)
-    for door in (auth_api, signup_api, account_api, factor_api, keys_api, accounts_api, quotas_api):
+    signing_in = (auth_api, signup_api, account_api, factor_api)
+    administering = (users_api, recovery_api, invitations_api, settings_api, trust_api, audit_api)
+    for door in (*signing_in, keys_api, accounts_api, quotas_api, *administering):
         api.register_blueprint(door.blp)
     app.register_blueprint(v1.blueprint)
     api.register_blueprint(health.blueprint)

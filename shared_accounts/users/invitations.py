@@ -20,7 +20,9 @@ from shared_accounts.users.models import Invitation
 _PREVIEW_LENGTH = 6
 
 
-def invite(admin_id: int | None, *, max_uses: int, expires_at: datetime | None, note: str | None) -> tuple[Invitation, str]:
+def invite(
+    admin_id: int | None, *, max_uses: int, expires_at: datetime | None, note: str | None
+) -> tuple[Invitation, str]:
     """Make a code and return it with its row; nobody can read it again."""
     code = secrets.token_urlsafe(15)
     invitation = Invitation(

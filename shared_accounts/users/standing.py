@@ -56,12 +56,12 @@ def set_trust(user: User, level: int) -> None:
 
 def let_provider_decide(user: User, *, state: bool = False, trust: bool = False) -> None:
     """Give the state or the trust level back to the sign-in provider, from the next sign-in on."""
-    given = {"state": state and user.state_by_hand, "trust": trust and user.trust_by_hand}
-    if not any(given.values()):
+    state, trust = state and user.state_by_hand, trust and user.trust_by_hand
+    if not state and not trust:
         return
     user.state_by_hand = user.state_by_hand and not state
     user.trust_by_hand = user.trust_by_hand and not trust
-    trail.record("user.follows_provider", on=user.id, **given)
+    trail.record("user.follows_provider", on=user.id, state=state, trust=trust)
     db.session.flush()
 
 

@@ -1,0 +1,114 @@
+"""/api/admin/settings: what may be changed while the service runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import Schema, fields
+from sqlalchemy import select
+
+from shared_accounts import live_settings
+from shared_accounts.admin.gate import admin_acts
+from shared_accounts.audit import trail
+from shared_accounts.auth.guards import admin_only
+from shared_accounts.config import MICRO
+from shared_accounts.errors import Unprocessable
+from shared_accounts.extensions import db
+from shared_accounts.json_bodies import Door
+from shared_accounts.live_settings import CHANGEABLE, RuntimeSetting
+from shared_accounts.requests_in import settings
+
+blp = Door("admin-settings", __name__, url_prefix="/api/admin/settings", description="For admins: settings")
+
+_LONGEST = 100
+_MOST_UNITS = 1_000_000
+
+
+class SettingValue(fields.Field[str]):
+    """A text, a number or a switch, read as the environment's spelling of it."""
+
+    default_error_messages = {"invalid": "Not a text, a number or a switch."}  # noqa: RUF012 - marshmallow's way
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if not isinstance(value, str | int | float) or not 0 < len(str(value)) <= _LONGEST:
+            raise self.make_error("invalid")
+        return str(value)
+
+
+class SettingSchema(Schema):
+    """A setting, spelt as in the environment."""
+
+    value = fields.String(metadata={"description": "In force now"})
+    started_with = fields.String(metadata={"description": "What the environment says"})
+    changed_at = fields.DateTime(metadata={"description": "Null: the environment's value is in force"})
+
+
+_all: dict[str, Any] = {name: fields.Nested(SettingSchema) for name in CHANGEABLE}
+_changed: dict[str, Any] = {name: SettingValue(allow_none=True) for name in CHANGEABLE}
+LiveSettings = Schema.from_dict(_all, name="LiveSettings")
+LiveSettingsChange = Schema.from_dict(_changed, name="LiveSettingsChange")
+
+
+@blp.get("")
+@admin_only
+@blp.response(200, LiveSettings)
+def show_settings() -> dict[str, dict[str, Any]]:
+    """Show the settings an admin can change: what is in force, and what the environment says."""
+    return _shown()
+
+
+@blp.patch("")
+@admin_acts
+@blp.arguments(LiveSettingsChange)
+@blp.response(200, LiveSettings)
+@blp.refuses(422)
+def change_settings(body: dict[str, str | None]) -> dict[str, dict[str, Any]]:
+    """Change settings, at once and for every process; null gives one back to the environment.
+
+    One bad value, and none is changed.
+    """
+    # In one order, or two changes at once could wait for each other.
+    changes = {name: body[name] for name in sorted(body)}
+    live_settings.change(changes)
+    _refuse_absurd(changes)
+    shown = _shown()
+    if changes:
+        new = {name: shown[name]["value"] if text is not None else None for name, text in changes.items()}
+        trail.record("settings.changed", **new)
+    db.session.commit()
+    return shown
+
+
+def _shown() -> dict[str, dict[str, Any]]:
+    started_with = settings()
+    in_force = live_settings.current(started_with)
+    changed: dict[str, datetime] = dict(
+        db.session.execute(select(RuntimeSetting.name, RuntimeSetting.changed_at)).tuples().all()
+    )
+    return {
+        name: {
+            "value": _spelt(getattr(in_force, name)),
+            "started_with": _spelt(getattr(started_with, name)),
+            "changed_at": changed.get(name),
+        }
+        for name in CHANGEABLE
+    }
+
+
+def _spelt(value: str | bool | int) -> str:  # noqa: FBT001 - a switch's value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(Decimal(value) / MICRO, "f") if isinstance(value, int) else value
+
+
+def _refuse_absurd(changes: dict[str, str | None]) -> None:
+    """Raise `Unprocessable` for so many units that a pool could not count them."""
+    in_force = live_settings.current(settings())
+    for name in changes:
+        value = getattr(in_force, name)
+        if isinstance(value, int) and value > _MOST_UNITS * MICRO:
+            raise Unprocessable(f"This may be at most {_MOST_UNITS} units.", field=name)
