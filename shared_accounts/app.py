@@ -12,7 +12,7 @@ from shared_accounts import api_pages, cli, health, refusals, requests_in, tasks
 from shared_accounts.accounts import api as accounts_api
 from shared_accounts.accounts.selection import Supply
 from shared_accounts.admin import audit_api, invitations_api, recovery_api, settings_api, trust_api, users_api
-from shared_accounts.auth import account_api, factor_api, signup_api
+from shared_accounts.auth import account_api, factor_api, identities_api, providers, signup_api, sso_api
 from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
 from shared_accounts.crypto import Vault
@@ -53,6 +53,7 @@ def _build_parts(app: Flask, settings: Settings) -> None:
     wire = Wire(guard, connect_timeout=settings.upstream_connect_timeout)
     supply = Supply(vault, guard, settings.supply_cache_seconds)
     app.extensions |= {"vault": vault, "guard": guard, "wire": wire}
+    app.extensions["sso_providers"] = providers.configured(settings)
     app.extensions["gateway"] = Gateway(settings, wire, supply)
 
 
@@ -108,7 +109,7 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
 
 def _open_doors(app: Flask) -> None:
     requests_in.register(app)
-    signing_in = (auth_api, signup_api, account_api, factor_api)
+    signing_in = (auth_api, sso_api, signup_api, account_api, factor_api, identities_api)
     administering = (users_api, recovery_api, invitations_api, settings_api, trust_api, audit_api)
     for door in (*signing_in, keys_api, accounts_api, quotas_api, *administering):
         api.register_blueprint(door.blp)
