@@ -27,18 +27,19 @@ OPEN = "open"
 _CALLER = """
 caller as materialized (
     select users.id as user_id, {state} as state, key.id as api_key_id
-    from api_keys key join users on users.id = key.user_id join trust_levels on level = trust_level
+    from api_keys key join users on users.id = key.user_id
     where key.fingerprint = {key} and key.is_active and (key.expires_at is null or key.expires_at > now())
     union all
     select users.id, {state}, null
-    from sessions session join users on users.id = session.user_id join trust_levels on level = trust_level
+    from sessions session join users on users.id = session.user_id
     where session.id = {session} and session.revoked_at is null and session.expires_at > now())"""
 
 _STATE = """
-case when max_concurrent is null or users.state <> 'active' then users.state
-    when max_concurrent > (select count(*) from usage_log busy
-        where busy.user_id = users.id and busy.state = 'open' and busy.id <> $1) then 'active'
-    else 'busy' end"""
+case when users.state = 'active' and (
+    select case when max_concurrent is null then false else max_concurrent <= (
+        select count(*) from usage_log busy
+        where busy.user_id = users.id and busy.state = 'open' and busy.id <> $1) end
+    from trust_levels where level = users.trust_level) then 'busy' else users.state end"""
 """The user's state, or `busy` when she has as many exchanges open as her trust level allows. (Two opened in the same
 instant may both pass; the next one sees both.)"""
 

@@ -158,7 +158,7 @@ def test_an_upstream_that_stalls_before_it_serves_is_cut_off_in_time(scene, upst
     for name, server in servers.items():
         assert server.requests[0].gone.wait(2), name
         assert len(server.requests) == 1, name
-        line = rows("select * from usage_log where model = :model", model=f"{scene.model} {name}")[0]
+        line = _closed_line(f"{scene.model} {name}")
         assert [one["result"] for one in line["attempts"]] == ["did not answer in time", "served"], name
         assert scene.account_now(accounts[name])["strikes"] == 1, name
 
@@ -418,3 +418,10 @@ def test_no_more_accounts_are_tried_than_the_settings_say(scene, upstream):
 
     assert len(scene.line()["attempts"]) == 5
     assert sum(len(server.requests) for server in servers) == 5
+
+
+def _closed_line(model):
+    """The usage line of a model, once it is closed."""
+    query = "select * from usage_log where model = :model and state = 'closed'"
+    wait_until(lambda: rows(query, model=model), f"no closed line of {model}")
+    return rows(query, model=model)[0]
