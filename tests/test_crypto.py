@@ -33,7 +33,7 @@ def test_a_ciphertext_copied_into_another_row_opens_as_nothing():
         vault.unseal(sealed, purpose="account:17")
 
 
-@pytest.mark.parametrize("sealed", [b"", b"x", b"gAAAAA", Fernet(NEW).encrypt(b"account:1\x00x")])
+@pytest.mark.parametrize("sealed", [b"", b"x", b"gAAAAA", Fernet(NEW).encrypt(b"account:1\x00x")], ids=range(4))
 def test_what_no_key_opens_is_unreadable(sealed):
     with pytest.raises(CredentialUnreadable):
         Vault((OLD,)).unseal(sealed, purpose="account:1")

@@ -138,6 +138,7 @@ def _in(**span: float) -> str:
         (_in(hours=-1), 1, 1),
         (_in(days=30), 86400, 86400),
     ],
+    ids=range(9),
 )
 def test_the_time_an_upstream_names_is_believed_within_bounds(send, header, least, most):
     with pytest.raises(UpstreamRefused) as refused:

@@ -70,6 +70,7 @@ def test_two_swapped_characters_are_noticed(position):
         SAMPLE[:20] + "\x00" + SAMPLE[21:],
         "sk-" + "z" * 100_000,
     ],
+    ids=range(13),
 )
 def test_what_never_was_a_key_is_refused(secret):
     with pytest.raises(InvalidApiKey):
