@@ -61,6 +61,8 @@ def test_rows_that_every_call_updates_leave_room_on_their_page(environment, sett
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("select relname, reloptions from pg_class where reloptions is not null and relkind = 'r'")
         assert dict(cursor.fetchall()) == {
+            "account_use": ["fillfactor=70"],
+            "account_windows": ["fillfactor=70"],
             "quota_pools": ["fillfactor=50"],
             "reservations": ["fillfactor=80"],
             "usage_log": ["fillfactor=80"],

@@ -61,7 +61,7 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined,misc]
 
     __tablename__ = "ledger_entries"
     __table_args__ = (
-        CheckConstraint("kind in ('credit', 'forfeit', 'refill', 'spend', 'correction')", name="kind"),
+        CheckConstraint("kind in ('credit', 'forfeit', 'refill', 'spend', 'correction', 'gift')", name="kind"),
         Index("ledger_entries_pool_id_idx", "pool_id", "id"),
         Index(
             "ledger_entries_exchange_id_key",
@@ -89,6 +89,8 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined,misc]
     account_id: Mapped[int | None]
     exchange_id: Mapped[UUID | None]
     note: Mapped[str | None]
+    actor_id: Mapped[int | None]
+    counterpart_id: Mapped[int | None]
 
 
 class Credit(db.Model):  # type: ignore[name-defined,misc]
@@ -103,3 +105,24 @@ class Credit(db.Model):  # type: ignore[name-defined,misc]
     refill_per_hour: Mapped[int]
     balance: Mapped[int]
     resting: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class ModelRule(db.Model):  # type: ignore[name-defined,misc]
+    """How one model counts: what it is an alias of, whose allowance it shares, and its weights in thousandths."""
+
+    __tablename__ = "model_rules"
+    __table_args__ = (
+        CheckConstraint(
+            "prompt_weight >= 0 and completion_weight >= 0 and cached_weight >= 0 and reference_tokens > 0",
+            name="weights",
+        ),
+        CheckConstraint("alias_of <> model", name="alias"),
+    )
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    alias_of: Mapped[str | None]
+    model_group: Mapped[str | None]
+    reference_tokens: Mapped[int | None]
+    prompt_weight: Mapped[int] = mapped_column(server_default="1000")
+    completion_weight: Mapped[int] = mapped_column(server_default="4000")
+    cached_weight: Mapped[int] = mapped_column(server_default="100")

@@ -62,3 +62,5 @@ class UsageLog(db.Model):  # type: ignore[name-defined,misc]
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     closed_at: Mapped[datetime | None]
     lease_until: Mapped[datetime]
+    passed_over: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
+    flag: Mapped[str | None]
