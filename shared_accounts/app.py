@@ -10,8 +10,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared_accounts import api_pages, cli, health, refusals, requests_in, tasks
 from shared_accounts.accounts import api as accounts_api
+from shared_accounts.accounts import import_api, life_api, oauth_api
+from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.selection import Supply
 from shared_accounts.admin import audit_api, invitations_api, recovery_api, settings_api, trust_api, users_api
+from shared_accounts.admin import quotas_api as admin_quotas_api
 from shared_accounts.auth import account_api, factor_api, identities_api, providers, signup_api, sso_api
 from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
@@ -25,6 +28,7 @@ from shared_accounts.logs import configure_logging
 from shared_accounts.outbound.addresses import Guard
 from shared_accounts.outbound.wire import Wire
 from shared_accounts.quotas import api as quotas_api
+from shared_accounts.quotas import gifts_api
 from shared_accounts.usage import models as _usage_log  # noqa: F401 - the one table no door asks for by its class
 
 
@@ -51,10 +55,10 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _build_parts(app: Flask, settings: Settings) -> None:
     vault, guard = Vault(settings.plugin_api_encryption_key), Guard(settings.upstream_allowed_hosts)
     wire = Wire(guard, connect_timeout=settings.upstream_connect_timeout)
-    supply = Supply(vault, guard, settings.supply_cache_seconds)
+    supply = Supply(vault, guard, settings.supply_cache_seconds, settings.reference_allowance_tokens)
     app.extensions |= {"vault": vault, "guard": guard, "wire": wire}
     app.extensions["sso_providers"] = providers.configured(settings)
-    app.extensions["gateway"] = Gateway(settings, wire, supply)
+    app.extensions["gateway"] = Gateway(settings, wire, supply, Refresher(settings.upstream_oauth_providers, vault))
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:
@@ -110,8 +114,9 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
 def _open_doors(app: Flask) -> None:
     requests_in.register(app)
     signing_in = (auth_api, sso_api, signup_api, account_api, factor_api, identities_api)
-    administering = (users_api, recovery_api, invitations_api, settings_api, trust_api, audit_api)
-    for door in (*signing_in, keys_api, accounts_api, quotas_api, *administering):
+    pooling = (accounts_api, life_api, import_api, oauth_api, quotas_api, gifts_api)
+    administering = (users_api, recovery_api, invitations_api, settings_api, trust_api, audit_api, admin_quotas_api)
+    for door in (*signing_in, keys_api, *pooling, *administering):
         api.register_blueprint(door.blp)
     app.register_blueprint(v1.blueprint)
     api.register_blueprint(health.blueprint)

@@ -20,6 +20,7 @@ from dotenv import dotenv_values
 from shared_accounts.setting_values import (
     MICRO,
     OidcSettings,
+    UpstreamOAuth,
     is_weak,
     limits,
     names,
@@ -28,12 +29,14 @@ from shared_accounts.setting_values import (
     postgres,
     switch,
     units,
+    upstream_oauth_providers,
     url,
 )
 
 __all__ = ["MICRO", "ConfigurationError", "Settings", "load", "parse_value"]
 
-_MAY_BE_ZERO = {"trusted_proxies", "quota_capacity_per_account", "quota_refill_per_account", "supply_cache_seconds"}
+_UNITS = {"quota_capacity_per_account", "quota_refill_per_account", "gift_daily_limit"}
+_MAY_BE_ZERO = {"trusted_proxies", "supply_cache_seconds", *_UNITS}
 
 
 class ConfigurationError(Exception):
@@ -100,8 +103,10 @@ class Settings:
     quota_refill_per_account: int = _setting(units, 400_000)
     reference_allowance_tokens: int = _setting(int, 1_000_000)
     max_account_worth: int = _setting(units, MICRO)
+    gift_daily_limit: int = _setting(units, MICRO)
     default_completion_tokens: int = _setting(int, 1024)
 
+    upstream_oauth_providers: tuple[UpstreamOAuth, ...] = _setting(upstream_oauth_providers, ())
     upstream_allowed_hosts: tuple[str, ...] = _setting(names, ())
     upstream_connect_timeout: float = _setting(float, 5.0)
     upstream_first_byte_timeout: float = _setting(float, 120.0)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -24,6 +24,8 @@ _MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2 asks this of an HS256 key
 _MIN_SECRET_BITS = 128
 _PROVIDER_ID = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 _TAKEN_IDS = {"linux_do", "github", "providers"}
+_HERE = {"localhost", "127.0.0.1", "::1"}
+_OURS_TO_SAY = re.compile(r"client_id|redirect_uri|response_type|scope|state|code_challenge(_method)?")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,6 +39,27 @@ class OidcSettings:
     name: str = ""
     scope: str = "openid profile"
     redirect_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UpstreamOAuth:
+    """A provider whose accounts can be contributed by OAuth 2.0, and us as its client; without a secret a public one.
+
+    `extra` goes into the address where people consent. `redirect_uri` may be empty: then it is an address of ours.
+    """
+
+    id: str
+    name: str
+    authorization_endpoint: str
+    token_endpoint: str
+    client_id: str
+    base_url: str
+    client_secret: str = ""
+    token_auth: str = "client_secret_basic"  # noqa: S105 - the name of a method
+    scope: str = ""
+    redirect_uri: str = ""
+    models: tuple[str, ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
 
 
 def units(text: str) -> int:
@@ -104,6 +127,37 @@ def oidc_providers(text: str) -> tuple[OidcSettings, ...]:
         if not _PROVIDER_ID.fullmatch(one.id) or not one.client_id or not one.client_secret:
             raise ValueError(text)
         url(one.issuer)
+    return found
+
+
+def upstream_oauth_providers(text: str) -> tuple[UpstreamOAuth, ...]:
+    """Read a JSON list of providers, each with an id of its own; tokens travel by https, but to this machine."""
+    said = json.loads(text)
+    try:
+        found = tuple(_upstream_oauth(**one) for one in said)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(text) from error
+    if not isinstance(said, list) or len({one.id for one in found}) < len(found):
+        raise ValueError(text)
+    return found
+
+
+def _upstream_oauth(
+    *, models: Sequence[str] = (), extra: Mapping[str, str] | None = None, **said: str
+) -> UpstreamOAuth:
+    found = UpstreamOAuth(models=tuple(models), extra=tuple((extra or {}).items()), **said)
+    texts = [*said.values(), *found.models, *(text for pair in found.extra for text in pair)]
+    needed = (found.name, found.client_id, *found.models)
+    if not all(isinstance(text, str) for text in texts) or not all(text.strip() for text in needed):
+        raise ValueError(found.id)
+    if not _PROVIDER_ID.fullmatch(found.id) or isinstance(models, str) or any(map(_OURS_TO_SAY.fullmatch, extra or ())):
+        raise ValueError(found.id)
+    one_of("client_secret_basic", "client_secret_post")(found.token_auth)
+    for endpoint in (found.authorization_endpoint, found.token_endpoint):
+        if not url(endpoint).startswith("https://") and urlsplit(endpoint).hostname not in _HERE:
+            raise ValueError(found.id)
+    for address in (found.base_url, found.redirect_uri or found.base_url):
+        url(address)
     return found
 
 

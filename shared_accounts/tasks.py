@@ -7,13 +7,16 @@ is due is read from the rows, never from the fact that a task was called.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from celery import Task
 from celery.schedules import crontab
-from flask import Flask
+from flask import Flask, current_app
 
+from shared_accounts.accounts import contribution, health, tally
+from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.auth import sessions, tickets
 from shared_accounts.config import Settings
 from shared_accounts.extensions import celery, db
@@ -27,7 +30,11 @@ _SOFT_SECONDS, _HARD_SECONDS = 50, 60
 TIMETABLE: dict[str, dict[str, Any]] = {
     # The first run after the hour pays, the others find nothing due; a missed one is made up in five minutes.
     "refill quotas": {"task": "shared_accounts.refill_quotas", "schedule": crontab(minute="0-59/5")},
+    "finish draining": {"task": "shared_accounts.finish_draining", "schedule": 15.0},
+    "probe accounts": {"task": "shared_accounts.probe_accounts", "schedule": 60.0},
+    "recount windows": {"task": "shared_accounts.recount_windows", "schedule": crontab(minute="3-59/5")},
     "close abandoned exchanges": {"task": "shared_accounts.close_abandoned_exchanges", "schedule": 20.0},
+    "refresh upstream tokens": {"task": "shared_accounts.refresh_upstream_tokens", "schedule": 60.0},
     "forget what is over": {"task": "shared_accounts.forget_what_is_over", "schedule": crontab(minute="23")},
     "prove the ledger": {"task": "shared_accounts.prove_ledger", "schedule": crontab(minute="7")},
 }
@@ -102,6 +109,50 @@ def close_abandoned_exchanges() -> None:
     closed = books.close_abandoned()
     if closed:
         log.warning("abandoned exchanges closed", extra={"exchanges": closed})
+
+
+@_task("refresh_upstream_tokens")
+def refresh_upstream_tokens() -> None:
+    """Exchange the upstream tokens that end soon for fresh ones, an account at a time."""
+    parts = current_app.extensions
+    seen: Counter[str] = Counter()
+    for outcome in Refresher(parts["settings"].upstream_oauth_providers, parts["vault"]).refresh_due():
+        db.session.commit()
+        seen[outcome.value] += 1
+    if seen:
+        log.info("upstream tokens refreshed", extra={"accounts": dict(seen)})
+
+
+@_task("finish_draining")
+def finish_draining() -> None:
+    """Withdraw for good the accounts whose last exchange has ended."""
+    done = contribution.finish_draining()
+    db.session.commit()
+    if done:
+        log.info("accounts withdrawn", extra={"accounts": done})
+
+
+@_task("probe_accounts")
+def probe_accounts() -> None:
+    """Give up on accounts that only fail, and ask those whose turn it is whether they work."""
+    broken = health.give_up_on()
+    db.session.commit()
+    parts = current_app.extensions
+    for due in health.take_turns(parts["vault"]):
+        db.session.commit()  # no transaction waits for an upstream
+        health.conclude(due, health.works(due, parts["wire"], parts["guard"]))
+        db.session.commit()
+    if broken:
+        log.warning("accounts broken", extra={"accounts": broken})
+
+
+@_task("recount_windows")
+def recount_windows() -> None:
+    """Mend the windows that a dying worker had not finished counting."""
+    wrong = tally.recount()
+    db.session.commit()
+    if wrong:
+        log.info("windows recounted", extra={"windows": wrong})
 
 
 @_task("forget_what_is_over")

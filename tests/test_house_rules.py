@@ -48,13 +48,14 @@ GROUND, TOP = 0, len(LADDER)
 APART = {"__init__", "local"}
 """The package's name, and what only `./run.sh` and the tests use."""
 
-MAY_COMMIT = {"gateway.exchange", "gateway.attempts", "gateway.books"}
+MAY_COMMIT = {"gateway.exchange", "gateway.attempts", "gateway.books", "gateway.consequences"}
 MAY_SEE_THE_REQUEST = {"audit.trail", "auth.guards", "auth.throttle", "gateway.exchange", "requests_in", "refusals"}
 MAY_MOVE_A_BALANCE = {"quotas.ledger", "quotas.refill"}
 REQUEST_BOUND = {"request", "g", "session", "current_app"}
 MOVES_A_BALANCE = re.compile(r"update\s+quota_pools|insert\s+into\s+(quota_pools|ledger_entries)", re.IGNORECASE)
 
 OPEN_ROUTES = {
+    "account-oauth.landing",
     "auth.login",
     "auth.refresh",
     "auth.second_factor",

@@ -34,6 +34,7 @@ def an_open_exchange(*, lease, estimate=600_000):
         stream=True,
         worker="gone:1",
         lease_seconds=lease,
+        reference=1_000_000,
     )
     assert books.open_line(opening, type("Chosen", (), {"id": account.id})) == "open"
     return opening

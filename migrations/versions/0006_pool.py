@@ -88,11 +88,27 @@ def upgrade() -> None:
             add constraint ledger_entries_kind_check check (kind in ({_KINDS})),
             add column actor_id bigint,
             add column counterpart_id bigint;
+
+        create function has_slot(about text, subject bigint, most bigint, self uuid) returns boolean
+        language plpgsql volatile as $$
+            declare busy bigint;
+            begin
+                perform pg_advisory_xact_lock(hashtextextended(about, subject));
+                if about = 'user' then
+                    select count(*) into busy from usage_log
+                        where user_id = subject and state = 'open' and id <> self;
+                else
+                    select count(*) into busy from usage_log
+                        where account_id = subject and state = 'open' and id <> self;
+                end if;
+                return busy < most;
+            end $$;
     """)
 
 
 def downgrade() -> None:
     op.execute(f"""
+        drop function has_slot(text, bigint, bigint, uuid);
         delete from ledger_entries where kind = 'gift';
         alter table ledger_entries
             drop column counterpart_id, drop column actor_id,

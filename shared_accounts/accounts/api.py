@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import current_app, g
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared_accounts import live_settings
 from shared_accounts.accounts import contribution, probe, windows
 from shared_accounts.accounts.models import Account
-from shared_accounts.accounts.schemas import AccountChange, AccountSchema, NewAccount
+from shared_accounts.accounts.probe import Proof
+from shared_accounts.accounts.schemas import AccountChange, AccountSchema, ContributedSchema, NewAccount
 from shared_accounts.audit import trail
 from shared_accounts.auth.guards import refuse_silenced, signed_in
 from shared_accounts.config import Settings
 from shared_accounts.crypto import Vault
-from shared_accounts.errors import Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door
-from shared_accounts.outbound.addresses import Guard
+from shared_accounts.outbound.addresses import Guard, Target
+from shared_accounts.requests_in import settings as startup_settings
 from shared_accounts.users import standing
 
 blp = Door("accounts", __name__, url_prefix="/api/accounts", description="Contributed upstream accounts")
@@ -27,34 +29,22 @@ blp = Door("accounts", __name__, url_prefix="/api/accounts", description="Contri
 @blp.post("")
 @signed_in
 @blp.arguments(NewAccount)
-@blp.response(201, AccountSchema)
+@blp.response(201, ContributedSchema)
 @blp.refuses(400, 401, 403, 409, 422)
 def create(body: dict[str, Any]) -> dict[str, Any]:
     """Contribute an account; it enters the pool once its upstream has accepted the credential.
 
-    Share only what your provider's terms allow you to share.
+    With a `preset` the base URL may be left out. Share only what your provider's terms allow you to share.
     """
     refuse_silenced()
     if body["sharing"] == "shared":
         standing.refuse_sharing(g.person.id)
-    settings = _settings()
-    target = _guard().parse(body["base_url"])
-    models = _proved(target, body["api_key"], body.get("models"))
-    offer = contribution.Offer(
-        name=body["name"],
-        base_url=body["base_url"].rstrip("/"),
-        target=target,
-        credential=body["api_key"],
-        sharing=body["sharing"],
-        models=models,
-        allowance_tokens=body.get("allowance_tokens", settings.reference_allowance_tokens),
-        window_hours=body["window_hours"],
-        max_concurrency=body["max_concurrency"],
-    )
-    account = contribution.contribute(g.person.id, offer, vault=_vault(), settings=settings)
-    trail.record("account.contributed", on=g.person.id, target=f"account:{account.id}", sharing=account.sharing)
+    settings = settings_now()
+    target = guard().parse(body["base_url"])
+    proof = proved(target, body["api_key"], body.get("models"), body.get("preset"))
+    account = bring(body, proof.claimed(body.get("models")), settings)
     db.session.commit()
-    return _shown([account])[0]
+    return {**_shown([account])[0], "discovered_models": proof.models}
 
 
 @blp.get("")
@@ -92,7 +82,7 @@ def change(body: dict[str, Any], account_id: int) -> dict[str, Any]:
     account = contribution.mine(g.person.id, account_id)
     if body.get("sharing") == "shared" != account.sharing:
         standing.refuse_sharing(g.person.id)
-    contribution.change(account, body, _settings())
+    contribution.change(account, body, settings_now())
     trail.record("account.changed", on=g.person.id, target=f"account:{account_id}", fields=sorted(body))
     db.session.commit()
     return _shown([account])[0]
@@ -109,44 +99,77 @@ def delete(account_id: int) -> None:
     db.session.commit()
 
 
+def bring(body: dict[str, Any], models: list[str], settings: Settings) -> Account:
+    """Contribute what was asked for and has been proved, and leave word of it; the caller commits."""
+    offer = contribution.Offer(
+        name=body["name"],
+        base_url=body["base_url"].rstrip("/"),
+        target=guard().parse(body["base_url"]),
+        credential=body["api_key"],
+        sharing=body["sharing"],
+        models=models,
+        allowance_tokens=body.get("allowance_tokens", settings.reference_allowance_tokens),
+        window_hours=body["window_hours"],
+        max_concurrency=body["max_concurrency"],
+    )
+    account = contribution.contribute(g.person.id, offer, vault=_vault(), settings=settings)
+    account.preset, account.probed_at = body.get("preset"), func.now()
+    trail.record("account.contributed", on=g.person.id, target=f"account:{account.id}", sharing=account.sharing)
+    return account
+
+
+def proved(target: Target, credential: str, models: list[str] | None, preset: str | None) -> Proof:
+    """Ask the upstream; raises `Unprocessable` when it does not accept the credential."""
+    db.session.rollback()  # no connection is held while the upstream takes its time
+    return probe.prove(current_app.extensions["wire"], target, credential, models or [], preset=preset)
+
+
+def credential(account: Account) -> str:
+    """Return an account's credential, to be shown to its upstream and to nobody else."""
+    return _vault().unseal(account.sealed_credential or b"", purpose=f"account:{account.id}")
+
+
+def settings_now() -> Settings:
+    """Return the settings in force."""
+    return live_settings.current(startup_settings())
+
+
+def guard() -> Guard:
+    """Return who decides where we may connect to."""
+    found: Guard = current_app.extensions["guard"]
+    return found
+
+
 def _prove_again(account: Account, body: dict[str, Any]) -> None:
     """Ask the upstream again when new models are claimed or a refused credential is said to work."""
     claims_more = set(body.get("models", ())) - set(account.models)
     comes_back = body.get("paused") is False and account.state in {"needs_sign_in", "broken"}
     if not claims_more and not comes_back:
         return
-    target = _guard().parse(account.base_url)
-    credential = _vault().unseal(account.sealed_credential or b"", purpose=f"account:{account.id}")
-    _proved(target, credential, body.get("models", account.models))
+    models = body.get("models", account.models)
+    target = guard().parse(account.base_url)
+    proved(target, credential(account), models, account.preset).claimed(models)
 
 
-def _proved(target: Any, credential: str, declared: list[str] | None) -> list[str]:
-    """Return the models the account may count for: those declared, if the upstream has them, else all it lists."""
-    db.session.rollback()  # no connection is held while the upstream takes its time
-    proof = probe.prove(current_app.extensions["wire"], target, credential, declared or [])
-    if declared and proof.models and {name.removeprefix("models/") for name in declared} - set(proof.models):
-        raise Unprocessable("The upstream does not list every one of these models.", field="models")
-    return contribution.unique(declared or proof.models)
+def _state(account: Account) -> str:
+    is_cooling = account.cooling_until is not None and account.cooling_until > datetime.now(UTC)
+    return "cooling" if account.state == "active" and is_cooling else account.state
 
 
 def _shown(accounts: list[Account]) -> list[dict[str, Any]]:
-    used = windows.current(accounts, reference=_settings().reference_allowance_tokens)
+    used = windows.current(accounts, reference=settings_now().reference_allowance_tokens)
     names = [name for name in AccountSchema._declared_fields if name not in {"windows", "owner"}]  # noqa: SLF001
     return [
-        {**{name: getattr(one, name) for name in names}, "owner": g.person.username, "windows": used[one.id]}
+        {
+            **{name: getattr(one, name) for name in names},
+            "owner": g.person.username,
+            "windows": used[one.id],
+            "state": _state(one),
+        }
         for one in accounts
     ]
 
 
-def _settings() -> Settings:
-    return live_settings.current(current_app.extensions["settings"])
-
-
 def _vault() -> Vault:
     found: Vault = current_app.extensions["vault"]
-    return found
-
-
-def _guard() -> Guard:
-    found: Guard = current_app.extensions["guard"]
     return found

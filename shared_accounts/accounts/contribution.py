@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from shared_accounts.accounts import standing
+from shared_accounts.accounts import standing, upstream_oauth
 from shared_accounts.accounts.models import OUT_OF_SERVICE, Account
 from shared_accounts.config import MICRO, Settings
 from shared_accounts.crypto import Vault
@@ -20,6 +20,7 @@ from shared_accounts.errors import Conflict, NotFound, Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.outbound.addresses import Target
 from shared_accounts.quotas import ledger, pricing
+from shared_accounts.usage.models import UsageLog
 
 _UNMISTAKABLE = 24  # a key this long is unique in the world; a shorter one ("ollama") only at its host
 _MOST_MODELS = 500
@@ -39,6 +40,7 @@ class Offer:
     allowance_tokens: int
     window_hours: int
     max_concurrency: int | None
+    tokens: upstream_oauth.Tokens | None = None
 
 
 def contribute(owner_id: int, offer: Offer, *, vault: Vault, settings: Settings) -> Account:
@@ -55,12 +57,17 @@ def contribute(owner_id: int, offer: Offer, *, vault: Vault, settings: Settings)
         max_concurrency=offer.max_concurrency,
     )
     _insert(account, offer.credential, vault)
+    if offer.tokens:
+        upstream_oauth.seal(account, offer.tokens, vault)
     _credit(account, settings)
+    standing.note(account.id, None, "active", "contributed", actor_id=owner_id)
     return account
 
 
 def change(account: Account, changes: dict[str, object], settings: Settings) -> None:
     """Apply an owner's changes; the credit is taken back and given anew when they bear on it."""
+    if account.state == "draining":
+        raise Conflict("This account is being withdrawn.")
     changes = dict(changes)
     paused = changes.pop("paused", None)
     if "models" in changes:
@@ -77,11 +84,30 @@ def change(account: Account, changes: dict[str, object], settings: Settings) -> 
 
 
 def withdraw(account: Account) -> None:
-    """Take an account out for good: its credit goes back, its credential is erased, its row remains."""
+    """Take an account out for good: its credit goes back, its credential is erased, its row remains.
+
+    While exchanges are under way on it, it drains: nobody new gets it, and all this follows when the last has ended.
+    """
+    if _is_busy(account.id):
+        if account.state != "draining":
+            standing.note(account.id, account.state, "draining", "withdrawn by its owner", actor_id=account.owner_id)
+            account.state, account.state_reason = "draining", "withdrawn by its owner"
+        db.session.flush()
+        return
     ledger.shrink(account.id)
+    standing.note(account.id, account.state, "withdrawn", "withdrawn by its owner", actor_id=account.owner_id)
     account.state, account.state_reason = "withdrawn", None
-    account.sealed_credential = None
+    account.sealed_credential = account.sealed_refresh_token = None
     db.session.flush()
+
+
+def finish_draining() -> int:
+    """Withdraw for good what has no exchange under way any more; returns how many."""
+    draining = select(Account).where(Account.state == "draining").with_for_update(skip_locked=True)
+    done = [account for account in db.session.scalars(draining) if not _is_busy(account.id)]
+    for account in done:
+        withdraw(account)
+    return len(done)
 
 
 def mine(owner_id: int, account_id: int) -> Account:
@@ -101,7 +127,14 @@ def unique(models: list[str]) -> list[str]:
     return names
 
 
+def _is_busy(account_id: int) -> bool:
+    open_line = select(UsageLog.id).where(UsageLog.account_id == account_id, UsageLog.state == "open").limit(1)
+    return db.session.scalar(open_line) is not None
+
+
 def _identity(offer: Offer) -> str:
+    if offer.tokens and (known := upstream_oauth.identity(offer.tokens, offer.target)):
+        return known
     if len(offer.credential) >= _UNMISTAKABLE:
         return offer.credential
     return f"{offer.target.origin.authority} {offer.credential}"
@@ -139,11 +172,17 @@ def _credit(account: Account, settings: Settings) -> None:
 
 def _pause(account: Account, *, paused: bool) -> None:
     db.session.flush()
-    moved = standing.take_out(account.id, "paused", "paused by its owner") if paused else _resume(account)
+    moved = (
+        standing.take_out(account.id, "paused", "paused by its owner", actor_id=account.owner_id)
+        if paused
+        else _resume(account)
+    )
     if moved:
         db.session.refresh(account)
 
 
 def _resume(account: Account) -> bool:
     # An owner may lift her own pause and declare a broken credential mended, never undo an admin's verdict.
-    return account.state in {"paused", "needs_sign_in", "broken"} and standing.bring_back(account.id, account.state)
+    return account.state in {"paused", "needs_sign_in", "broken"} and standing.bring_back(
+        account.id, account.state, actor_id=account.owner_id
+    )

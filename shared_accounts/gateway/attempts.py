@@ -10,11 +10,10 @@ import os
 import time
 from collections.abc import Iterator
 
-from shared_accounts.accounts import standing
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import ServiceError
 from shared_accounts.extensions import db
-from shared_accounts.gateway import books, reading, upstream, verdicts
+from shared_accounts.gateway import books, consequences, reading, upstream, verdicts
 from shared_accounts.gateway.chat import ChatRequest
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
@@ -23,6 +22,7 @@ from shared_accounts.outbound.wire import Unreachable
 from shared_accounts.quotas import forecast, pricing
 from shared_accounts.users.roster import Caller
 
+_UNAVAILABLE = "unavailable: "
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
@@ -32,7 +32,7 @@ def open_exchange(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint:
     Nothing stays reserved when it raises.
     """
     opening = _opening(gateway, caller, chat, endpoint)
-    exchange = Exchange(gateway, opening.id, chat)
+    exchange = Exchange(gateway, opening, chat)
     exchange.watch_client(client)
     try:
         _attempt_all(gateway, opening, exchange)
@@ -65,24 +65,28 @@ def _opening(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint: str)
         stream=chat.stream,
         worker=gateway.worker,
         lease_seconds=gateway.settings.lease_seconds,
+        reference=gateway.settings.reference_allowance_tokens,
     )
 
 
 def _attempt_all(gateway: Gateway, opening: books.Opening, exchange: Exchange) -> None:
     refusals: list[UpstreamRefused] = []
     short = False
-    for candidate in _candidates(gateway, opening):
+    for candidate in _candidates(gateway, opening, exchange):
         if exchange.cause or len(refusals) >= gateway.settings.max_attempts:
             break
         if short and candidate.owner_id != opening.caller.user_id:
+            exchange.pass_over(candidate, "your quota does not hold it")
             continue
         verdict = _open(exchange, opening, candidate)
         if verdict == "short":
             short = True
-        elif verdict == "unavailable":
+            exchange.pass_over(candidate, "your quota does not hold it")
+        elif verdict.startswith(_UNAVAILABLE):
+            exchange.pass_over(candidate, verdict.removeprefix(_UNAVAILABLE))
             gateway.supply.forget(opening.model)
         elif verdict == books.OPEN:
-            refused = _attempt(gateway, exchange, candidate)
+            refused = _attempt(gateway, exchange, candidate, opening)
             if refused is None:
                 return
             refusals.append(refused)
@@ -91,15 +95,20 @@ def _attempt_all(gateway: Gateway, opening: books.Opening, exchange: Exchange) -
     raise verdicts.cut_short(exchange.cause) or verdicts.explained(gateway, opening, refusals, short=short)
 
 
-def _candidates(gateway: Gateway, opening: books.Opening) -> Iterator[Candidate]:
+def _candidates(gateway: Gateway, opening: books.Opening, exchange: Exchange) -> Iterator[Candidate]:
     """Yield who could serve; after the last one whoever the list, which may be old, has not named yet."""
     seen: set[int] = set()
-    for candidate in gateway.supply.candidates(opening.caller, opening.model):
+    supply, caller, conversation = gateway.supply, opening.caller, exchange.chat.conversation
+
+    def cooling(candidate: Candidate) -> None:
+        exchange.pass_over(candidate, "it is cooling down")
+
+    for candidate in supply.candidates(caller, opening.model, conversation, cooling):
         seen.add(candidate.id)
         yield candidate
     if not seen:
-        gateway.supply.forget(opening.model)
-    yield from (one for one in gateway.supply.candidates(opening.caller, opening.model) if one.id not in seen)
+        supply.forget(opening.model)
+    yield from (one for one in supply.candidates(caller, opening.model, conversation) if one.id not in seen)
 
 
 def _open(exchange: Exchange, opening: books.Opening, candidate: Candidate) -> str:
@@ -114,8 +123,13 @@ def _open(exchange: Exchange, opening: books.Opening, candidate: Candidate) -> s
     return verdict
 
 
-def _attempt(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> UpstreamRefused | None:
-    """Try one account; returns its refusal, or nothing when it serves. A caller's own fault is raised."""
+def _attempt(
+    gateway: Gateway, exchange: Exchange, candidate: Candidate, opening: books.Opening, *, renewed: bool = False
+) -> UpstreamRefused | None:
+    """Try one account; returns its refusal, or nothing when it serves. A caller's own fault is raised.
+
+    One that is refused its token is tried once more if a fresh one can be had.
+    """
     gateway.take(exchange, candidate)
     started = time.monotonic()
     try:
@@ -125,10 +139,14 @@ def _attempt(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> Upst
         exchange.note(candidate, refused.reason, started)
         if exchange.cause is None:
             exchange.sent = False
-            _blame(gateway, exchange.chat.model, candidate, refused)
+            fresh = None if renewed else consequences.renewed(gateway, opening, candidate, refused)
+            if fresh is not None:
+                return _attempt(gateway, exchange, fresh, opening, renewed=True)
+            consequences.blame(gateway, exchange, candidate, refused)
         return refused
     exchange.serving = True
     exchange.note(candidate, "served", started)
+    consequences.believe(gateway, exchange, candidate)
     return None
 
 
@@ -142,17 +160,3 @@ def _begin(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
     if error:
         exchange.answer.close()
         raise error
-
-
-def _blame(gateway: Gateway, model: str, candidate: Candidate, refused: UpstreamRefused) -> None:
-    if refused.kind == upstream.CALLER:
-        raise verdicts.CallersFault(refused)
-    default = gateway.settings.cooldown_seconds
-    if refused.kind == upstream.CREDENTIAL:
-        standing.take_out(candidate.id, "needs_sign_in", f"the upstream {refused.reason}")
-        db.session.commit()
-    elif refused.kind == upstream.LIMIT:
-        standing.cool(candidate.id, seconds=refused.retry_after, default=default, reason=refused.reason)
-    else:
-        standing.strike(candidate.id, default=default, reason=refused.reason)
-    gateway.supply.forget(model)

@@ -36,27 +36,25 @@ caller as materialized (
 
 _STATE = """
 case when users.state = 'active' and (
-    select case when max_concurrent is null then false else max_concurrent <= (
-        select count(*) from usage_log busy
-        where busy.user_id = users.id and busy.state = 'open' and busy.id <> $1) end
+    select max_concurrent is not null and not has_slot('user', users.id, max_concurrent, $1)
     from trust_levels where level = users.trust_level) then 'busy' else users.state end"""
-"""The user's state, or `busy` when she has as many exchanges open as her trust level allows. (Two opened in the same
-instant may both pass; the next one sees both.)"""
+"""The user's state, or `busy` when she has as many exchanges open as her trust level allows."""
 
 _OPENING = {
     "id": "$1", "key": "$2", "session": "$3", "account_id": "$4", "model": "$5", "model_group": "$6",
     "estimate": "$7", "endpoint": "$8", "stream": "$9", "worker": "$10", "lease": "$11",
-    "state": _STATE,
+    "reference": "$12", "state": _STATE,
 }  # fmt: skip
 _OPEN_TYPES = (
     "uuid", "bytea", "uuid", "bigint", "text", "text", "bigint", "text", "boolean", "text", "double precision",
+    "bigint",
 )  # fmt: skip
 _OPEN = f"""
 with {_CALLER}, {VERIFIED}, {RESERVE}, {log.OPEN}
 select case
     when not exists (select from caller) then 'unknown'
     when (select state from caller) <> 'active' then (select state from caller)
-    when not exists (select from account) then 'unavailable'
+    when not exists (select from account) then 'unavailable: ' || coalesce((select why_not from weighed), 'it is gone')
     when exists (select from line) then 'open'
     when exists (select from usage_log where id = {{id}} and state = 'closed') then 'closed'
     else 'short' end
@@ -65,12 +63,13 @@ select case
 _CLOSING = {
     "id": "$1", "cost": "$2", "outcome": "$3", "basis": "$4", "http_status": "$5", "error_code": "$6",
     "prompt": "$7", "completion": "$8", "cached": "$9", "attempts": "$10", "first_byte_ms": "$11", "total_ms": "$12",
+    "passed_over": "$14", "flag": "$15",
     "paid": "exists (select from usage_log where id = $1 and user_id <> contributor_id)",
     "due": "(not $13 or exists (select from usage_log where id = $1 and state = 'open' and lease_until < now()))",
 }  # fmt: skip
 _CLOSE_TYPES = (
     "uuid", "bigint", "text", "text", "integer", "text", "bigint", "bigint", "bigint", "jsonb", "integer", "integer",
-    "boolean",
+    "boolean", "jsonb", "text",
 )  # fmt: skip
 _CLOSE = f"with {SETTLE}, {log.CLOSE} select count(*) from closed".format(**_CLOSING)
 
@@ -93,6 +92,7 @@ class Opening:
     stream: bool
     worker: str
     lease_seconds: float
+    reference: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ class Closing:
     error_code: str | None = None
     tokens: Tokens | None = None
     attempts: list[dict[str, Any]] | None = None
+    passed_over: list[dict[str, Any]] | None = None
+    flag: str | None = None
     first_byte_ms: int | None = None
     total_ms: int | None = None
 
@@ -113,16 +115,16 @@ class Closing:
 def open_line(opening: Opening, candidate: Candidate) -> str:
     """Open the exchange on this account, or move it there if it is open already; returns the verdict.
 
-    `open`, `unknown` (no such key or session), `silenced`, `disabled`, `busy` (she has too many open), `unavailable`
-    (the account), `short` (of quota) or `closed` (the lease ran out meanwhile).
+    `open`, `unknown` (no such key or session), `silenced`, `disabled`, `busy` (she has too many open),
+    `unavailable: ` and why (the account), `short` (of quota) or `closed` (the lease ran out meanwhile).
     """
     caller = opening.caller
     row = statements.row(
         "open_exchange", opening.id, caller.fingerprint, caller.session_id and str(caller.session_id), candidate.id,
         opening.model, opening.model_group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
-        opening.lease_seconds,
+        opening.lease_seconds, opening.reference,
     )  # fmt: skip
-    return str(row[0]) if row else "unavailable"
+    return str(row[0]) if row else "unavailable: it is gone"
 
 
 def close_line(exchange_id: str, closing: Closing, *, only_if_expired: bool = False) -> bool:
@@ -131,8 +133,8 @@ def close_line(exchange_id: str, closing: Closing, *, only_if_expired: bool = Fa
     row = statements.row(
         "close_exchange", exchange_id, closing.cost, closing.outcome, closing.basis, closing.http_status,
         closing.error_code, tokens and tokens.prompt, tokens and tokens.completion, tokens and tokens.cached,
-        None if closing.attempts is None else orjson.dumps(closing.attempts).decode(), closing.first_byte_ms,
-        closing.total_ms, only_if_expired,
+        _json(closing.attempts), closing.first_byte_ms, closing.total_ms, only_if_expired, _json(closing.passed_over),
+        closing.flag,
     )  # fmt: skip
     return bool(row and row[0])
 
@@ -153,3 +155,7 @@ def close_abandoned(limit: int = 500) -> int:
         ending = Closing("abandoned", "estimated", cost=estimate, error_code="worker_lost")
         closed += close_line(str(exchange_id), ending, only_if_expired=True)
     return closed
+
+
+def _json(rows: list[dict[str, Any]] | None) -> str | None:
+    return None if rows is None else orjson.dumps(rows).decode()

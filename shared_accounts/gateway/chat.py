@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import orjson
 
@@ -29,6 +30,8 @@ class ChatRequest:
     """An estimate, for the reservation and for calls whose usage never comes."""
     most_completion_tokens: int
     body: bytes
+    conversation: int | None = None
+    """The same for every turn of a conversation that has begun to go on; nothing for a first question."""
 
 
 def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int) -> ChatRequest:
@@ -51,7 +54,18 @@ def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int
         prompt_tokens=_prompt_tokens(body),
         most_completion_tokens=_most_completion_tokens(body, default_completion_tokens),
         body=_to_send(raw, body, stream=stream),
+        conversation=_conversation(body),
     )
+
+
+def _conversation(body: dict[str, Any]) -> int | None:
+    """Hash what stays the same: the client's own word for it, or everything up to the first answer."""
+    named = body.get("prompt_cache_key")
+    if isinstance(named, str) and named:
+        return crc32(named.encode("utf-8", "surrogatepass"))
+    messages = body["messages"]
+    first = next((place for place, one in enumerate(messages) if one.get("role") == "assistant"), None)
+    return None if first is None else crc32(orjson.dumps(messages[:first]))
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -46,6 +46,8 @@ def closing(exchange: Exchange, reference: int) -> Closing:
         error_code=None if left else exchange.error_code,
         tokens=tokens,
         attempts=exchange.attempts,
+        passed_over=exchange.passed_over or None,
+        flag="usage not believed" if exchange.meter.unbelieved and basis != "measured" else None,
         first_byte_ms=exchange.timing.milliseconds(exchange.timing.first_byte),
         total_ms=exchange.timing.milliseconds(monotonic()),
     )

@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     from shared_accounts.gateway.gateway import Gateway
 
 _LAST_WORDS_SECONDS = 1.0
+_MOST_PASSED_OVER = 16
 
 
 class Exchange:
     """One chat, from the first attempt to the settled line."""
 
-    def __init__(self, gateway: Gateway, exchange_id: str, chat: ChatRequest) -> None:
-        self.id = exchange_id
+    def __init__(self, gateway: Gateway, opening: books.Opening, chat: ChatRequest) -> None:
+        self.id = opening.id
         self.chat = chat
+        self.passed_over: list[dict[str, Any]] = []
         self.attempts: list[dict[str, Any]] = []
         self.candidate: Candidate | None = None
         self.answer: Answer | None = None
@@ -57,6 +59,7 @@ class Exchange:
         self.outcome, self.status, self.error_code = "failed", None, None  # type: str, int | None, str | None
         self.timing = Timing()
         self._gateway = gateway
+        self._opening = opening
         self._line: Line | None = None
         self._client: ClientWatch | None = None
         self._ended = 0.0
@@ -103,6 +106,11 @@ class Exchange:
         elif now > self._deadline and self._line is not None:
             self.late = True
             self._line.shut()
+
+    def pass_over(self, candidate: Candidate, why: str) -> None:
+        """Record an account that was not tried, and why; the first few are enough."""
+        if len(self.passed_over) < _MOST_PASSED_OVER:
+            self.passed_over.append({"account_id": candidate.id, "why": why})
 
     def note(self, candidate: Candidate, result: str, started: float) -> None:
         """Record an attempt: which account, what came of it, how long it took."""
@@ -160,13 +168,20 @@ class Exchange:
         """Write how it ended; returns False when PostgreSQL is away. Twice is harmless."""
         if self.opened and self._closing is not None:
             try:
-                books.close_line(self.id, self._closing)
+                closed = books.close_line(self.id, self._closing)
             except DatabaseUnavailable:
                 return False
+            if closed and self.candidate is not None:
+                self._count(self.candidate, self._closing)
         if self.outcome == "served" and self.candidate is not None and self.candidate.strikes:
             with suppress(DatabaseUnavailable):
-                standing.clear(self.candidate.id)
+                standing.clear(self.candidate.id, self.id)
         return True
+
+    def _count(self, candidate: Candidate, closing: books.Closing) -> None:
+        tokens = closing.tokens.prompt + closing.tokens.completion if closing.tokens else 0
+        caller, group = self._opening.caller, self._opening.model_group
+        self._gateway.tally.add(candidate.id, group, caller.user_id, tokens=tokens, cost=closing.cost)
 
     def _end(self) -> bytes:
         """Return what the client should still get: an error event, the missing `[DONE]`, or nothing."""

@@ -7,7 +7,9 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.selection import Candidate, Supply
+from shared_accounts.accounts.tally import Tally
 from shared_accounts.config import Settings
 from shared_accounts.gateway.watch import Watch
 from shared_accounts.outbound.wire import Wire
@@ -22,11 +24,15 @@ _MOST_CALLERS = 10_000
 class Gateway:
     """The wire, the supply, the watch and the callers seen a moment ago."""
 
-    def __init__(self, settings: Settings, wire: Wire, supply: Supply) -> None:
+    def __init__(self, settings: Settings, wire: Wire, supply: Supply, refresher: Refresher) -> None:
         self.settings = settings
         self.wire = wire
         self.supply = supply
-        self.watch = Watch(lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds)
+        self.refresher = refresher
+        self.tally = Tally()
+        self.watch = Watch(
+            self.tally, lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds
+        )
         self.callers = RecentCallers(settings.supply_cache_seconds)
 
     @property

@@ -32,7 +32,7 @@ class Meter:
 
     __slots__ = (
         "_bytes", "_envelope", "_held", "_show_usage", "_since_usage", "_told",
-        "done", "error", "events", "finished", "tokens",
+        "done", "error", "events", "finished", "tokens", "unbelieved",
     )  # fmt: skip
 
     def __init__(self, *, show_usage: bool) -> None:
@@ -47,6 +47,8 @@ class Meter:
         self.error: dict[str, Any] | None = None
         self.finished = False
         self.done = False
+        self.unbelieved = False
+        """Whether a usage came that cannot be true."""
 
     @property
     def is_empty(self) -> bool:
@@ -82,7 +84,7 @@ class Meter:
 
     def read_whole(self, answer: dict[str, Any], length: int) -> None:
         """Take a whole JSON answer instead of a stream."""
-        self.tokens = tokens_of(answer.get("usage"))
+        self._take(answer.get("usage"))
         self.events, self._bytes, self.done = 1, length, True
 
     def completion_estimate(self) -> int:
@@ -137,9 +139,14 @@ class Meter:
         choices = frame.get("choices")
         if isinstance(choices, list):
             self.finished |= any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
-        if tokens := tokens_of(frame.get("usage")):
-            self.tokens, self._told = tokens, True
+        self._told |= self._take(frame.get("usage"))
         return bool(choices) or self._show_usage or not frame.get("usage")
+
+    def _take(self, usage: object) -> bool:
+        tokens = tokens_of(usage)
+        self.tokens = tokens or self.tokens
+        self.unbelieved |= bool(usage) and tokens is None
+        return tokens is not None
 
 
 def _parsed(payload: bytes) -> dict[str, Any] | None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 
 from shared_accounts.accounts.selection import Candidate
+from shared_accounts.gateway import hints
 from shared_accounts.gateway.chat import ChatRequest
 from shared_accounts.outbound.line import Line
 from shared_accounts.outbound.wire import Answer, Unreachable, Wire, request_head
@@ -23,7 +22,6 @@ from shared_accounts.outbound.wire import Answer, Unreachable, Wire, request_hea
 CREDENTIAL, LIMIT, FAULT, CALLER = "credential", "limit", "fault", "caller"
 
 _LONGEST_REFUSAL = 256 * 1024
-_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 24 * 3600.0
 _PATH = "/chat/completions"
 _CALLERS_OWN = {400, 413, 415, 422}
 _QUOTA_WORDS = re.compile(r"quota|rate.?limit|too many requests|resource.?exhausted|billing|credit", re.IGNORECASE)
@@ -60,7 +58,7 @@ def send(wire: Wire, candidate: Candidate, chat: ChatRequest, *, hold: Callable[
     request = request_head("POST", target.origin, target.path + _PATH, headers) + b"\r\n" + chat.body
     answer = wire.exchange(target.origin, request, None, hold=hold)
     if answer.status != HTTPStatus.OK:
-        raise _refusal(answer.status, answer.header("retry-after"), answer.read_all(_LONGEST_REFUSAL))
+        raise _refusal(answer, answer.read_all(_LONGEST_REFUSAL))
     if chat.stream and "event-stream" not in (answer.header("content-type") or ""):
         raise _not_a_stream(answer)
     return answer
@@ -88,9 +86,10 @@ def parsed(body: bytes) -> dict[str, Any] | None:
     return frame if isinstance(frame, dict) else None
 
 
-def _refusal(status: int, retry_after: str | None, body: bytes) -> UpstreamRefused:
+def _refusal(answer: Answer, body: bytes) -> UpstreamRefused:
+    status = answer.status
     words = body[:4096].decode("utf-8", "replace")
-    seconds = _seconds(retry_after)
+    seconds = hints.seconds(answer.header, words)
     if status in _CALLERS_OWN or _is_callers(status, body, words):
         return UpstreamRefused(CALLER, f"answered {status}", status=status, body=body)
     forbidden = status == HTTPStatus.FORBIDDEN
@@ -114,15 +113,3 @@ def _not_a_stream(answer: Answer) -> UpstreamRefused:
     if frame and frame.get("error"):
         return refused_by_error(frame)
     return UpstreamRefused(FAULT, "did not stream", status=200)
-
-
-def _seconds(value: str | None) -> float | None:
-    """Read Retry-After in either form (RFC 9110 section 10.2.3), and believe it within bounds."""
-    if not value:
-        return None
-    try:
-        plain = value.isascii() and value.replace(".", "", 1).isdigit()
-        seconds = float(value) if plain else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, _SHORTEST_WAIT), _LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""Two greenlets per worker that watch every live exchange: deadlines each second, leases each half minute.
+"""Three greenlets per worker: every live exchange's deadlines each second, its lease each half minute, and the tally.
 
 A timer per read would cost 9 % of a stream's CPU; a watchdog costs nothing that can be measured. Deadlines do not
 wait for PostgreSQL, hence the second one, which extends leases and settles what could not be settled while the
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from shared_accounts.accounts.tally import Tally
 from shared_accounts.errors import DatabaseUnavailable
 from shared_accounts.gateway import books
 
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+_TALLY_SECONDS = 0.25
 _MOST_UNSETTLED = 10_000
 
 
 class Watch:
     """The live exchanges of this worker."""
 
-    def __init__(self, *, lease_seconds: float, heartbeat_seconds: float) -> None:
+    def __init__(self, tally: Tally, *, lease_seconds: float, heartbeat_seconds: float) -> None:
+        self._tally = tally
         self._lease = lease_seconds
         self._heartbeat = heartbeat_seconds
         self._greenlets: dict[Callable[[], None], gevent.Greenlet[..., None]] = {}
@@ -43,7 +46,7 @@ class Watch:
     def add(self, exchange: Exchange) -> None:
         """Begin to watch; the greenlets start with the first exchange, so after any fork, and again if one died."""
         self.live.add(exchange)
-        for duty in (self._keep_deadlines, self._keep_books):
+        for duty in (self._keep_deadlines, self._keep_books, self._keep_tally):
             if not self._greenlets.get(duty):
                 self._greenlets[duty] = gevent.spawn(duty)
         if self._stopping:
@@ -83,6 +86,12 @@ class Watch:
             # One at a time: as long as PostgreSQL is away, one attempt a second is enough.
             while self._unsettled and self._unsettled[0].settle():
                 self._unsettled.popleft()
+
+    def _keep_tally(self) -> None:
+        while True:
+            gevent.sleep(_TALLY_SECONDS)
+            with suppress(DatabaseUnavailable):
+                self._tally.write()
 
     def _extend(self) -> None:
         ids = [exchange.id for exchange in (*self.live, *self._unsettled) if exchange.opened]

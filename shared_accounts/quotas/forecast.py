@@ -14,6 +14,7 @@ from shared_accounts.quotas.models import QuotaPool
 from shared_accounts.quotas.refill import refill
 
 _HOUR = timedelta(hours=1)
+_MOST_HOURS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,19 @@ def full_at(pool: QuotaPool) -> datetime | None:
     if pool.balance >= pool.capacity:
         return None
     return fits_at(pool, pool.capacity - pool.reserved)
+
+
+def hours(pool: QuotaPool) -> list[tuple[datetime, int]]:
+    """Return the balance at each full hour to come, if nothing is spent: until the pool is full, two days at most."""
+    missing = pool.capacity - pool.balance
+    if missing <= 0 or pool.refill_per_hour <= 0:
+        return []
+    count = min(_MOST_HOURS, -(-missing // pool.refill_per_hour))
+    start = pool.refilled_through.astimezone(UTC)
+    return [
+        (start + hour * _HOUR, min(pool.capacity, pool.balance + hour * pool.refill_per_hour))
+        for hour in range(1, count + 1)
+    ]
 
 
 def _pool(user_id: int, model_group: str) -> QuotaPool | None:

@@ -111,6 +111,27 @@ def rest(account_id: int, *, resting: bool) -> None:
     db.session.flush()
 
 
+def locked(user_ids: Iterable[int], model_group: str) -> dict[int, QuotaPool]:
+    """Lock these users' pools for one model group, refilled up to now; whoever has none is left out."""
+    where = QuotaPool.user_id.in_(list(user_ids)) & (QuotaPool.model_group == model_group)
+    return {pool.user_id: pool for pool in _lock(list(db.session.scalars(select(QuotaPool.id).where(where))))}
+
+
+def give(giver: QuotaPool, receiver: QuotaPool, amount: int, *, note: str | None) -> None:
+    """Move a gift between two locked pools; each of its two entries names the other's owner."""
+    if giver.model_group != receiver.model_group or giver is receiver:
+        raise ValueError(amount)
+    _post(giver, "gift", -amount, note=note, actor_id=giver.user_id, counterpart_id=receiver.user_id)
+    _post(receiver, "gift", amount, note=note, actor_id=giver.user_id, counterpart_id=giver.user_id)
+    db.session.flush()
+
+
+def correct(pool: QuotaPool, amount: int, *, actor_id: int, note: str) -> None:
+    """Move a locked pool by hand; who did it and why stands in its ledger."""
+    _post(pool, "correction", amount, actor_id=actor_id, note=note)
+    db.session.flush()
+
+
 def pools_of(user_id: int) -> list[QuotaPool]:
     """Return a user's pools by name."""
     mine = select(QuotaPool).where(QuotaPool.user_id == user_id)
@@ -140,13 +161,10 @@ def _credits(account_id: int) -> list[tuple[QuotaPool, Credit]]:
     return [(pool, given[pool.id]) for pool in _lock(list(given))]
 
 
-def _post(pool: QuotaPool, kind: str, amount: int, *, account_id: int) -> None:
+def _post(pool: QuotaPool, kind: str, amount: int, **why: object) -> None:
     """Move a locked pool and say why; moving by nothing leaves no entry."""
     if amount == 0:
         return
     pool.balance += amount
-    db.session.execute(
-        insert(LedgerEntry).values(
-            pool_id=pool.id, kind=kind, amount=amount, balance_after=pool.balance, account_id=account_id
-        )
-    )
+    entry = {"pool_id": pool.id, "kind": kind, "amount": amount, "balance_after": pool.balance, **why}
+    db.session.execute(insert(LedgerEntry).values(entry))

@@ -1,6 +1,8 @@
 """Prove from the rows that every pool is what its ledger says (specification section 5, Proof).
 
-The proof reads one snapshot, so it may run at any moment, beside any traffic.
+The proof reads one snapshot, so it may run at any moment, beside any traffic. Beyond the sums and the bounds it
+shows that sharing mints nothing: a pool has exactly the capacity and the rate that its owner's accounts earn now,
+and what sharing has brought it is exactly what they are credited with now and what it owes; and that gifts only move.
 """
 
 from __future__ import annotations
@@ -17,7 +19,21 @@ with entry as (
 entries as (
     select pool_id, sum(amount) as total, count(*) filter (where before <> previous) as gaps
     from entry group by pool_id),
-open as (select pool_id, sum(amount) as total from reservations where state = 'open' group by pool_id)
+open as (select pool_id, sum(amount) as total from reservations where state = 'open' group by pool_id),
+credited as (
+    select pool_id, sum(capacity) as capacity, sum(balance) as balance,
+        coalesce(sum(refill_per_hour) filter (where not resting), 0) as rate from credits group by pool_id),
+shared as (
+    select pool_id, sum(amount) as total from ledger_entries where kind in ('credit', 'forfeit') group by pool_id),
+sharer as (
+    select pool.*, coalesce(credited.capacity, 0) as earned, coalesce(credited.rate, 0) as rate,
+        coalesce(shared.total, 0) - coalesce(credited.balance, 0) as debt
+    from quota_pools pool left join credited on credited.pool_id = pool.id left join shared on shared.pool_id = pool.id
+    where credited.pool_id is not null or shared.pool_id is not null),
+gift as (
+    select model_group, least(user_id, counterpart_id) as one, greatest(user_id, counterpart_id) as other,
+        sum(amount) as total
+    from ledger_entries entry join quota_pools pool on pool.id = entry.pool_id where kind = 'gift' group by 1, 2, 3)
 select 'Pool ' || pool.id || ': its entries sum to ' || coalesce(entries.total, 0) || ' but its balance is '
     || pool.balance as problem
     from quota_pools pool left join entries on entries.pool_id = pool.id
@@ -43,6 +59,16 @@ union all
 select 'Exchange ' || line.id || ': open, but its reservation is closed'
     from usage_log line join reservations on reservations.id = line.id
     where line.state = 'open' and reservations.state <> 'open'
+union all
+select 'Pool ' || id || ': its accounts earn a capacity of ' || earned || ' and ' || rate || ' an hour but it has '
+    || capacity || ' and ' || refill_per_hour
+    from sharer where (earned, rate) <> (capacity, refill_per_hour)
+union all
+select 'Pool ' || id || ': ' || owed || ' is owed but what it was credited and gave back leaves ' || debt
+    from sharer where owed <> debt
+union all
+select 'Gifts of ' || model_group || ' between users ' || one || ' and ' || other || ' sum to ' || total
+    from gift where total <> 0
 """
 
 

@@ -26,6 +26,7 @@ closed as (
         charged = coalesce((select charge from bill), 0), outcome = {outcome}, basis = {basis},
         http_status = {http_status}, error_code = {error_code}, prompt_tokens = {prompt},
         completion_tokens = {completion}, cached_tokens = {cached}, attempts = coalesce({attempts}, attempts),
+        passed_over = coalesce({passed_over}, passed_over), flag = {flag},
         first_byte_ms = {first_byte_ms}, total_ms = {total_ms}
     where id = {id} and state = 'open' and {due}
     returning id)"""

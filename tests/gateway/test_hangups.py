@@ -144,7 +144,8 @@ def test_each_answer_goes_to_the_one_who_asked(scene, upstream):  # noqa: C901 -
         pieces = [event(chunk({"content": said})), 0.05, event(chunk({"content": said * int(size)}))]
         return plays([*pieces, event(chunk({}, "stop"))], framing="length")(turn)
 
-    scene.account(upstream(echoes), owner=scene.user)  # who pays nothing for so much text
+    # So much text costs her nothing, and fits into the window.
+    scene.account(upstream(echoes), owner=scene.user, allowance_tokens=10**12)
     wrong, over = [], threading.Event()
 
     def quick():

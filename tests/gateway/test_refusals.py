@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from cryptography.fernet import Fernet
 
 from shared_accounts.accounts.selection import Candidate
+from shared_accounts.crypto import Vault
 from shared_accounts.gateway import upstream as gateway_upstream
 from shared_accounts.gateway.chat import ChatRequest
 from shared_accounts.gateway.upstream import CALLER, CREDENTIAL, FAULT, LIMIT, UpstreamRefused
@@ -16,6 +18,8 @@ from shared_accounts.outbound.addresses import Guard
 from shared_accounts.outbound.wire import Unreachable, Wire
 from tests.upstream import Upstream, answers, breaks, event, plays, redirects, refuses, says, streams
 
+VAULT = Vault((Fernet.generate_key().decode(),))
+SEALED = VAULT.seal("secret", purpose="account:1")
 CHAT = ChatRequest(
     model="m", stream=False, show_usage=False, prompt_tokens=1, most_completion_tokens=1, body=b'{"model":"m"}'
 )
@@ -31,7 +35,7 @@ def send(upstream):
 
     def send(act, chat=CHAT):
         server = act if isinstance(act, Upstream) else upstream(act)
-        candidate = Candidate(1, 1, "shared", guard.parse(server.url + "/"), "secret", 0, 0.0)
+        candidate = Candidate(1, 1, "shared", guard.parse(server.url + "/"), SEALED, VAULT, 0, 0.0)
         return gateway_upstream.send(wire, candidate, chat, hold=lines.append)
 
     yield send
