@@ -146,7 +146,9 @@ class Bench:
             flask_migrate.upgrade(directory=str(ROOT / "migrations"))
             owner = factories.user()
             for _ in range(20):
-                factories.account(owner, models=MODELS, base_url=f"http://127.0.0.1:{self.mock_port}/v1")
+                factories.account(
+                    owner, models=MODELS, base_url=f"http://127.0.0.1:{self.mock_port}/v1", allowance_tokens=10**12
+                )
             members = [factories.user() for _ in range(USERS)]  # a pool each: one row must not be the whole story
             for member in members:
                 for model in MODELS:

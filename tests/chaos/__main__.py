@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import flask_migrate
@@ -35,6 +36,7 @@ from shared_accounts.extensions import db
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
 from shared_accounts.quotas import proof
 from tests import factories
+from tests.chaos.trouble import Trouble
 
 ROOT = Path(__file__).parent.parent.parent
 USERS, CLIENTS = 6, 24
@@ -42,6 +44,7 @@ LEASE_SECONDS, HEARTBEAT_SECONDS = 6, 2
 GROWN_UP_SECONDS = 6
 FIRST_CALL = 1000
 RICH = 1_000_000 * MICRO
+MISSED_HOURS, PER_HOUR = 3, 1000
 
 
 class Chaos:
@@ -78,10 +81,13 @@ class Chaos:
         with self.app.app_context():
             flask_migrate.upgrade(directory=str(ROOT / "migrations"))
             owner = factories.user()
-            factories.account(owner, base_url=f"http://127.0.0.1:{self.upstream_port}/v1")
+            factories.account(owner, base_url=f"http://127.0.0.1:{self.upstream_port}/v1", allowance_tokens=10**12)
             people = [factories.user() for _ in range(USERS)]
             for person in people:
-                factories.quota_pool(person, balance=RICH)
+                # Three hours were missed; however often they are asked for, they are paid for once.
+                missed = factories.quota_pool(person, balance=RICH, capacity=2 * RICH, refill_per_hour=PER_HOUR)
+                missed.refilled_through -= timedelta(hours=MISSED_HOURS)
+                db.session.commit()
             self.keys = [factories.api_key(person)[1] for person in people]
 
     def start(self) -> None:
@@ -89,10 +95,26 @@ class Chaos:
         upstream = ["-m", "tests.chaos.upstream", self.upstream_port, self.folder / "served"]
         self._spawn("upstream", [sys.executable, *upstream])
         self.web = self._spawn("web", [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
-        self._spawn("worker", [*celery, "worker", "--concurrency", "2", "-l", "WARNING"])
-        self._spawn("beat", [*celery, "beat", "--schedule", self.folder / "beat"])
+        self.start_worker()
+        for beat in ("beat", "second-beat"):
+            self._spawn(beat, [*celery, "beat", "--schedule", self.folder / beat])
         for port in (self.port, self.upstream_port):
             self._await_port(port)
+
+    def start_worker(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "celery_worker",
+            "worker",
+            "--concurrency",
+            "2",
+            "-l",
+            "WARNING",
+        ]
+        self.worker = self._spawn("worker", command)
 
     def client(self) -> None:
         while not self.over.is_set():
@@ -114,7 +136,8 @@ class Chaos:
     def settle_down(self) -> None:
         """Wait until every line is closed: a lease, the reaper's round, and some patience for a busy machine."""
         end = time.monotonic() + LEASE_SECONDS + 90
-        while self._scalar("select count(*) from usage_log where state = 'open'"):
+        unpaid = "(select count(*) from quota_pools where refilled_through < date_trunc('hour', now(), 'UTC'))"
+        while self._scalar(f"select count(*) + {unpaid} from usage_log where state = 'open'"):
             if time.monotonic() > end:
                 break
             time.sleep(1)
@@ -126,6 +149,7 @@ class Chaos:
             lines = db.session.execute(text("select estimate, state, outcome, charged from usage_log")).all()
             broken = proof.verify()
             pools = db.session.execute(text("select sum(balance), sum(reserved) from quota_pools")).one()
+            refilled = int(db.session.scalar(text("select sum(amount) from ledger_entries where kind = 'refill'")) or 0)
         base = min(line.estimate for line in lines) - 4 * min(call for call in served)
         by_call: dict[int, list] = collections.defaultdict(list)
         for line in lines:
@@ -149,8 +173,10 @@ class Chaos:
             ("settled by the reaper at their estimate", sum(line.outcome == "abandoned" for line in lines), True),
             ("lines still open", len(still_open), not still_open),
             ("micro-units still reserved", int(pools[1]), pools[1] == 0),
-            ("micro-units missing from the books", int(USERS * RICH - pools[0] - sum(line.charged for line in lines)),
-             pools[0] + sum(line.charged for line in lines) == USERS * RICH),
+            ("micro-units refilled", refilled, refilled == USERS * MISSED_HOURS * PER_HOUR),
+            ("micro-units missing from the books",
+             int(USERS * RICH + refilled - pools[0] - sum(line.charged for line in lines)),
+             pools[0] + sum(line.charged for line in lines) == USERS * RICH + refilled),
             ("broken invariants", len(broken), not broken),
         ]  # fmt: skip
 
@@ -210,6 +236,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=60)
     wanted = parser.parse_args()
+    if time.time() % 3600 > 3600 - wanted.seconds - 120:
+        print(
+            "waiting for the full hour: a refill at its stroke could not be told from one that was missed", flush=True
+        )
+        time.sleep(3600 - time.time() % 3600)
     with tempfile.TemporaryDirectory() as folder:
         chaos = Chaos(Path(folder))
         try:
@@ -218,8 +249,10 @@ def main() -> None:
             clients = [threading.Thread(target=chaos.client) for _ in range(CLIENTS)]
             for client in clients:
                 client.start()
+            trouble = Trouble(chaos)
             for kill in range(1, wanted.kills + 1):
                 time.sleep(wanted.seconds / wanted.kills)
+                trouble.make()
                 chaos.kill_one()
                 if kill == wanted.kills // 2:
                     print("restarting PostgreSQL, immediately", flush=True)
@@ -227,8 +260,11 @@ def main() -> None:
             chaos.over.set()
             for client in clients:
                 client.join()
+            trouble.pay_thrice()
             chaos.settle_down()
-            verdicts = [("workers killed", wanted.kills, True), *chaos.verdicts()]
+            made = sorted(collections.Counter(trouble.made).items())
+            verdicts = [("workers killed", wanted.kills, True), *((name, count, True) for name, count in made)]
+            verdicts += chaos.verdicts()
         finally:
             chaos.over.set()
             chaos.stop()
