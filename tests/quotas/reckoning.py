@@ -6,7 +6,6 @@ and expects the same figures to the last micro-unit.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,7 +71,7 @@ class Reckoning:
     def __init__(self) -> None:
         self.pools: dict[Key, Pool] = {}
         self.credits: dict[tuple[int, str], Credit] = {}
-        self.given: Counter[tuple[Key, datetime]] = Counter()
+        self.given: list[tuple[Key, datetime, int]] = []
 
     def grow(self, owner: int, account: int, groups: Iterable[str], allowance: int, hour: datetime) -> None:
         """Credit what an account of this allowance is worth; no more than one standard account, whatever is claimed."""
@@ -104,6 +103,12 @@ class Reckoning:
                 self.pools[credit.key].rate += -credit.rate if resting else credit.rate
                 credit.resting = resting
 
+    def age(self, hours: int) -> None:
+        """Let all of this have been so many hours earlier."""
+        for pool in self.pools.values():
+            pool.through -= hours * HOUR
+        self.given = [(key, at - hours * HOUR, amount) for key, at, amount in self.given]
+
     def refill(self, hour: datetime) -> None:
         """The hourly task; it passes over pools that earn nothing."""
         for pool in self.pools.values():
@@ -132,14 +137,15 @@ class Reckoning:
         for pool in filter(None, pools):
             pool.refill(moment.replace(minute=0, second=0, microsecond=0))
         mine, hers = pools
-        today = giver, moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        given = sum(amount for key, at, amount in self.given if key == giver and at >= midnight)
         if not mine or not hers or mine.owed or hers.owed:
             return False
-        if amount > min(mine.free, hers.room, limit - self.given[today]):
+        if amount > min(mine.free, hers.room, limit - given):
             return False
         mine.move(-amount)
         hers.move(amount)
-        self.given[today] += amount
+        self.given.append((giver, moment, amount))
         return True
 
     def may_correct(self, key: Key, amount: int, hour: datetime) -> bool:
