@@ -17,7 +17,6 @@ from tests import factories
 from tests.factories import PASSWORD
 from tests.gateway.scene import Scene
 
-
 LOGIN = "/api/auth/login"
 
 
