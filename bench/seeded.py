@@ -28,7 +28,7 @@ from shared_accounts.gateway import books
 from shared_accounts.gateway.attempts import new_id
 from shared_accounts.gateway.books import Closing, Opening
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
-from shared_accounts.quotas.pricing import Tokens
+from shared_accounts.quotas.pricing import Rule, Tokens
 from shared_accounts.users.roster import Caller
 from tests import factories
 
@@ -111,8 +111,8 @@ def measure(app: Flask, account: Account, caller: Caller, rounds: int) -> dict[s
     seconds: dict[str, list[float]] = {"recognise the caller": [], "open": [], "close": []}
     for _ in range(rounds):
         opening = Opening(
-            id=new_id(), caller=caller, model="m", model_group="m", estimate=100, endpoint="/v1/chat/completions",
-            stream=False, worker="bench", lease_seconds=90, reference=1_000_000,
+            id=new_id(), caller=caller, model="m", rule=Rule("m", "m", 1_000_000), estimate=100, endpoint="/v1/chat/completions",
+            stream=False, worker="bench", lease_seconds=90,
         )  # fmt: skip
         moments = [time.perf_counter()]
         statements.row("caller_by_key", caller.fingerprint)

@@ -54,8 +54,8 @@ class Statements:
 
     def register(self, name: str, types: Sequence[str], text: str) -> None:
         """Declare a statement with parameters `$1..$n` of these types, before the pool is bound."""
-        self._texts[name] = f"PREPARE {name} ({', '.join(types)}) AS {text}"
-        self._calls[name] = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
+        self._texts[name] = f"PREPARE {name} {_listed(types)} AS {text}"
+        self._calls[name] = f"EXECUTE {name} {_listed(['%s'] * len(types))}"
 
     def bind(self, url: str, *, size: int, timeout_ms: int) -> None:
         """Point the pool at a database; connections are made when first needed. Twice the same keeps the pool."""
@@ -186,3 +186,7 @@ class _Pool:
             for text in self._prepare:
                 cursor.execute(text)
         return made
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"({', '.join(names)})" if names else ""

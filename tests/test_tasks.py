@@ -13,6 +13,7 @@ from shared_accounts.extensions import celery
 from shared_accounts.gateway import books
 from shared_accounts.gateway.attempts import new_id
 from shared_accounts.quotas import proof
+from shared_accounts.quotas.pricing import Rule
 from shared_accounts.users.roster import Caller
 from tests import factories
 from tests.conftest import ROOT, rows
@@ -28,13 +29,12 @@ def an_open_exchange(*, lease, estimate=600_000):
         id=new_id(),
         caller=Caller(caller.id, "active", False, False, key.id, key.fingerprint, None),
         model="m",
-        model_group="m",
         estimate=estimate,
         endpoint="/v1/chat/completions",
         stream=True,
         worker="gone:1",
         lease_seconds=lease,
-        reference=1_000_000,
+        rule=Rule("m", "m", 1_000_000),
     )
     assert books.open_line(opening, type("Chosen", (), {"id": account.id})) == "open"
     return opening

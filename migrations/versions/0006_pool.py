@@ -9,6 +9,8 @@ _STATES = "'active', 'needs_sign_in', 'broken', 'paused', 'disabled', 'draining'
 _STATES_BEFORE = "'active', 'needs_sign_in', 'broken', 'paused', 'disabled', 'withdrawn'"
 _KINDS = "'credit', 'forfeit', 'refill', 'spend', 'correction', 'gift'"
 _KINDS_BEFORE = "'credit', 'forfeit', 'refill', 'spend', 'correction'"
+_OUTCOMES = "'served', 'broken', 'timed_out', 'client_left', 'interrupted', 'outgrown', 'failed', 'abandoned'"
+_OUTCOMES_BEFORE = "'served', 'broken', 'timed_out', 'client_left', 'interrupted', 'failed', 'abandoned'"
 
 
 def upgrade() -> None:
@@ -80,6 +82,8 @@ def upgrade() -> None:
             constraint model_rules_alias_check check (alias_of <> model));
 
         alter table usage_log
+            drop constraint usage_log_outcome_check,
+            add constraint usage_log_outcome_check check (outcome in ({_OUTCOMES})),
             add column passed_over jsonb not null default '[]',
             add column flag text;
 
@@ -114,7 +118,11 @@ def downgrade() -> None:
             drop column counterpart_id, drop column actor_id,
             drop constraint ledger_entries_kind_check,
             add constraint ledger_entries_kind_check check (kind in ({_KINDS_BEFORE}));
-        alter table usage_log drop column flag, drop column passed_over;
+        update usage_log set outcome = 'interrupted' where outcome = 'outgrown';
+        alter table usage_log
+            drop constraint usage_log_outcome_check,
+            add constraint usage_log_outcome_check check (outcome in ({_OUTCOMES_BEFORE})),
+            drop column flag, drop column passed_over;
         drop table model_rules, account_use, account_windows, account_events;
         drop index accounts_resting_idx, accounts_expiring_idx;
         update accounts set state = 'withdrawn', sealed_credential = null where state = 'draining';

@@ -19,7 +19,7 @@ from shared_accounts.crypto import Vault
 from shared_accounts.errors import Conflict, NotFound, Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.outbound.addresses import Target
-from shared_accounts.quotas import ledger, pricing
+from shared_accounts.quotas import ledger, pricing, rules
 from shared_accounts.usage.models import UsageLog
 
 _UNMISTAKABLE = 24  # a key this long is unique in the world; a shorter one ("ollama") only at its host
@@ -164,8 +164,7 @@ def _credit(account: Account, settings: Settings) -> None:
         refill_per_hour=settings.quota_refill_per_account * share // MICRO,
         balance=settings.quota_capacity_per_account * share // MICRO,
     )
-    groups = {pricing.model_group(model) for model in account.models}
-    ledger.grow(account.owner_id, account.id, dict.fromkeys(groups, terms))
+    ledger.grow(account.owner_id, account.id, dict.fromkeys(rules.groups_of(account.models), terms))
     if account.state in OUT_OF_SERVICE:
         ledger.rest(account.id, resting=True)
 

@@ -13,7 +13,7 @@ from shared_accounts.accounts.models import AccountEvent, AccountUse
 from shared_accounts.auth.guards import signed_in
 from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door, Text
-from shared_accounts.quotas import forecast, ledger, pricing
+from shared_accounts.quotas import forecast, ledger, pricing, rules
 from shared_accounts.quotas.pricing import Tokens
 from shared_accounts.requests_in import settings
 from shared_accounts.users import roster
@@ -130,12 +130,11 @@ def explain_choice(body: dict[str, Any]) -> dict[str, Any]:
     """
     in_force, user = settings(), roster.get(g.person.id)
     most = body["max_tokens"] or in_force.default_completion_tokens
-    reference = in_force.reference_allowance_tokens
-    estimate = pricing.cost(Tokens(body["prompt_tokens"], most), reference)
-    group = pricing.model_group(body["model"])
+    rule = rules.rule_of(body["model"], reference=in_force.reference_allowance_tokens)
+    estimate, group = pricing.cost(Tokens(body["prompt_tokens"], most), rule), rule.group
     free = sum(pool.balance - pool.reserved for pool in ledger.pools_of(user.id) if pool.model_group == group)
     short = forecast.shortage(user.id, group, estimate).message
-    candidates = explain.considered(user, body["model"], group, reference=reference)
+    candidates = explain.considered(user, rule.model, group, reference=rule.reference)
     for one in candidates:
         if one["why_not"] is None and not one["own"] and free < estimate:
             one["why_not"] = "your quota does not hold it"

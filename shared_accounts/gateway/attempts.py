@@ -31,7 +31,9 @@ def open_exchange(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint:
 
     Nothing stays reserved when it raises.
     """
-    opening = _opening(gateway, caller, chat, endpoint)
+    rule = gateway.rules.of(chat.model)
+    chat = chat.asking_for(rule.model)
+    opening = _opening(gateway, caller, chat, rule, endpoint)
     exchange = Exchange(gateway, opening, chat)
     exchange.watch_client(client)
     try:
@@ -53,19 +55,18 @@ def new_id() -> str:
     return f"{(moment << 80) | (0x7 << 76) | (0b10 << 62) | random:032x}"
 
 
-def _opening(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint: str) -> books.Opening:
+def _opening(gateway: Gateway, caller: Caller, chat: ChatRequest, rule: pricing.Rule, endpoint: str) -> books.Opening:
     tokens = pricing.Tokens(chat.prompt_tokens, chat.most_completion_tokens)
     return books.Opening(
         id=new_id(),
         caller=caller,
         model=chat.model,
-        model_group=pricing.model_group(chat.model),
-        estimate=pricing.cost(tokens, gateway.settings.reference_allowance_tokens),
+        rule=rule,
+        estimate=pricing.cost(tokens, rule),
         endpoint=endpoint,
         stream=chat.stream,
         worker=gateway.worker,
         lease_seconds=gateway.settings.lease_seconds,
-        reference=gateway.settings.reference_allowance_tokens,
     )
 
 
@@ -115,7 +116,7 @@ def _open(exchange: Exchange, opening: books.Opening, candidate: Candidate) -> s
     before, exchange.opened = exchange.opened, True  # what becomes of a statement that is cut off is not known
     verdict = books.open_line(opening, candidate)
     if verdict == "short":
-        refilled = forecast.refill_now(opening.caller.user_id, opening.model_group)
+        refilled = forecast.refill_now(opening.caller.user_id, opening.rule.group)
         db.session.commit()  # no transaction stays open while an upstream takes its time
         if refilled:
             verdict = books.open_line(opening, candidate)

@@ -17,8 +17,8 @@ import orjson
 
 from shared_accounts.accounts.selection import VERIFIED, Candidate
 from shared_accounts.extensions import statements
-from shared_accounts.quotas.ledger import RESERVE, SETTLE
-from shared_accounts.quotas.pricing import Tokens
+from shared_accounts.quotas.ledger import RAISE, RESERVE, SETTLE
+from shared_accounts.quotas.pricing import Rule, Tokens
 from shared_accounts.usage import log
 from shared_accounts.users.roster import Caller
 
@@ -60,6 +60,12 @@ select case
     else 'short' end
 """.format(**_OPENING)
 
+_RAISE = f"""
+with {RAISE}, line as (
+    update usage_log set estimate = {{estimate}} where id = {{id}} and exists (select from raised))
+select exists (select from raised) or coalesce((select amount >= {{estimate}} from held), false)
+""".format(id="$1", estimate="$2")
+
 _CLOSING = {
     "id": "$1", "cost": "$2", "outcome": "$3", "basis": "$4", "http_status": "$5", "error_code": "$6",
     "prompt": "$7", "completion": "$8", "cached": "$9", "attempts": "$10", "first_byte_ms": "$11", "total_ms": "$12",
@@ -74,6 +80,7 @@ _CLOSE_TYPES = (
 _CLOSE = f"with {SETTLE}, {log.CLOSE} select count(*) from closed".format(**_CLOSING)
 
 statements.register("open_exchange", _OPEN_TYPES, _OPEN)
+statements.register("raise_reservation", ("uuid", "bigint"), _RAISE)
 statements.register("close_exchange", _CLOSE_TYPES, _CLOSE)
 statements.register("extend_exchanges", ("uuid[]", "double precision"), log.EXTEND)
 statements.register("abandoned_exchanges", ("integer",), log.ABANDONED)
@@ -86,13 +93,12 @@ class Opening:
     id: str
     caller: Caller
     model: str
-    model_group: str
+    rule: Rule
     estimate: int
     endpoint: str
     stream: bool
     worker: str
     lease_seconds: float
-    reference: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +127,16 @@ def open_line(opening: Opening, candidate: Candidate) -> str:
     caller = opening.caller
     row = statements.row(
         "open_exchange", opening.id, caller.fingerprint, caller.session_id and str(caller.session_id), candidate.id,
-        opening.model, opening.model_group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
-        opening.lease_seconds, opening.reference,
+        opening.model, opening.rule.group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
+        opening.lease_seconds, opening.rule.reference,
     )  # fmt: skip
     return str(row[0]) if row else "unavailable: it is gone"
+
+
+def raise_reservation(exchange_id: str, estimate: int) -> bool:
+    """Set more aside for an exchange that takes more than was thought; returns whether its pool holds it."""
+    row = statements.row("raise_reservation", exchange_id, estimate)
+    return bool(row and row[0])
 
 
 def close_line(exchange_id: str, closing: Closing, *, only_if_expired: bool = False) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -15,6 +15,8 @@ from shared_accounts.quotas import pricing
 _LONGEST_MODEL = 200
 _MOST_TOKENS = 10_000_000
 _MOST_CHOICES = 128
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _STREAM_OPTIONS = re.compile(rb'"stream_options"\s*:\s*(null|\{[^{}]*\})')
 
 
@@ -32,6 +34,14 @@ class ChatRequest:
     body: bytes
     conversation: int | None = None
     """The same for every turn of a conversation that has begun to go on; nothing for a first question."""
+    is_bounded: bool = False
+    """Whether the client said how long the answer may become."""
+
+    def asking_for(self, model: str) -> ChatRequest:
+        """Return the same request for a model by its upstream's name; nothing else of its bytes changes."""
+        if model == self.model:
+            return self
+        return replace(self, model=model, body=_renamed(self.body, self.model, model))
 
 
 def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int) -> ChatRequest:
@@ -53,6 +63,7 @@ def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int
         show_usage=bool(options and options.get("include_usage")),
         prompt_tokens=_prompt_tokens(body),
         most_completion_tokens=_most_completion_tokens(body, default_completion_tokens),
+        is_bounded=any(body.get(name) is not None for name in _LIMITS),
         body=_to_send(raw, body, stream=stream),
         conversation=_conversation(body),
     )
@@ -95,7 +106,7 @@ def _boolean(body: dict[str, Any], name: str, *, default: bool) -> bool:
 
 
 def _most_completion_tokens(body: dict[str, Any], default: int) -> int:
-    name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    name = next((name for name in _LIMITS if body.get(name) is not None), _LIMITS[-1])
     return _count(body, name, default, _MOST_TOKENS) * _count(body, "n", 1, _MOST_CHOICES)
 
 
@@ -130,6 +141,13 @@ def _asking_for_usage(raw: bytes, body: dict[str, Any]) -> bytes:
     if len(found) == 1 and _says(found[0][1], body["stream_options"]):
         return raw[: found[0].start(1)] + asking + raw[found[0].end(1) :]
     return orjson.dumps({**body, "stream_options": orjson.Fragment(asking)})
+
+
+def _renamed(raw: bytes, alias: str, model: str) -> bytes:
+    found = list(_MODEL.finditer(raw))
+    if len(found) == 1 and _says(found[0][1], alias):
+        return raw[: found[0].start(1)] + orjson.dumps(model) + raw[found[0].end(1) :]
+    return orjson.dumps({**orjson.loads(raw), "model": model})
 
 
 def _says(text: bytes, value: object) -> bool:

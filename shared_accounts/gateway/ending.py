@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import TYPE_CHECKING
+from time import monotonic, time
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
 
 from shared_accounts.gateway.books import Closing
 from shared_accounts.quotas import pricing
@@ -13,12 +16,24 @@ from shared_accounts.quotas.pricing import Tokens
 if TYPE_CHECKING:
     from shared_accounts.gateway.exchange import Exchange
 
+
+class Words(NamedTuple):
+    """What a client is told when its stream ends too soon."""
+
+    message: str
+    code: str
+    type: str = "server_error"
+
+
 LAST_WORDS = {
-    "broken": ("The upstream broke off.", "upstream_error"),
-    "timed_out": ("The upstream fell silent for too long.", "upstream_timeout"),
-    "interrupted": ("The server is restarting; send the request again.", "server_restarting"),
+    "broken": Words("The upstream broke off.", "upstream_error"),
+    "timed_out": Words("The upstream fell silent for too long.", "upstream_timeout"),
+    "interrupted": Words("The server is restarting; send the request again.", "server_restarting"),
+    "outgrown": Words("Your quota holds no longer answer than this.", "insufficient_quota", "insufficient_quota"),
 }
-"""What a client is told when its stream ends too soon, by the cause."""
+"""By the cause of the end."""
+
+_ID = re.compile(rb'"id"\s*:\s*("[^"\\]{1,200}")')
 
 
 @dataclass(slots=True)
@@ -33,7 +48,7 @@ class Timing:
         return None if moment is None else round((moment - self.started) * 1000)
 
 
-def closing(exchange: Exchange, reference: int) -> Closing:
+def closing(exchange: Exchange, rule: pricing.Rule) -> Closing:
     """State an exchange's end in the terms of the books."""
     outcome = exchange.outcome if exchange.outcome == "served" else exchange.cause or exchange.outcome
     left = outcome == "client_left"  # nobody heard what we may have answered
@@ -41,7 +56,7 @@ def closing(exchange: Exchange, reference: int) -> Closing:
     return Closing(
         outcome=outcome,
         basis=basis,
-        cost=pricing.cost(tokens, reference) if tokens else 0,
+        cost=pricing.cost(tokens, rule) if tokens else 0,
         http_status=None if left else exchange.status,
         error_code=None if left else exchange.error_code,
         tokens=tokens,
@@ -51,6 +66,28 @@ def closing(exchange: Exchange, reference: int) -> Closing:
         first_byte_ms=exchange.timing.milliseconds(exchange.timing.first_byte),
         total_ms=exchange.timing.milliseconds(monotonic()),
     )
+
+
+def last_events(exchange: Exchange, words: Words) -> bytes:
+    """Return the events that end a stream too soon; one cut for length says so first, as OpenAI's do.
+
+    No `[DONE]` follows: to every SDK that is a clean end.
+    """
+    error = {"error": {"message": words.message, "type": words.type, "param": None, "code": words.code}}
+    last = b"data: " + orjson.dumps(error) + b"\n\n"
+    return _cut_for_length(exchange) + last if exchange.cause == "outgrown" else last
+
+
+def _cut_for_length(exchange: Exchange) -> bytes:
+    named = _ID.search(exchange.body)
+    chunk = {
+        "id": orjson.Fragment(named[1]) if named else f"chatcmpl-{exchange.id}",
+        "object": "chat.completion.chunk",
+        "created": int(time()),
+        "model": exchange.chat.model,
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "length"}],
+    }
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 
 def _bill(exchange: Exchange, outcome: str) -> tuple[str, Tokens | None]:

@@ -13,14 +13,13 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from shared_accounts.accounts import standing
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import DatabaseUnavailable
 from shared_accounts.gateway import books
+from shared_accounts.gateway.allowance import Allowance
 from shared_accounts.gateway.chat import ChatRequest
-from shared_accounts.gateway.ending import LAST_WORDS, Timing, closing
+from shared_accounts.gateway.ending import LAST_WORDS, Timing, closing, last_events
 from shared_accounts.gateway.sse import DONE, Meter
 from shared_accounts.gateway.watch import ClientWatch
 from shared_accounts.outbound.line import Line
@@ -128,13 +127,17 @@ class Exchange:
     def relay(self) -> Iterator[bytes]:
         """Pass a stream on as its bytes arrive; a stream that fails ends with an error event and no `[DONE]`."""
         self.outcome = "client_left"  # what stands if nobody reads us to the end
+        allowance = Allowance(self._opening, self.candidate, self.chat)
         if self.body:
             yield self.body
         try:
-            while not (self.meter.done or self.meter.error) and (data := self.read()):
-                if passed := self.meter.feed(data):
+            while not (self.meter.done or self.meter.error or self.cause) and (data := self.read()):
+                passed = self.meter.feed(data)
+                if not (self.meter.finished or allowance.covers(self.meter.completion_estimate())):
+                    self.abort("outgrown")
+                elif passed:
                     yield passed
-            if rest := self.meter.flush():
+            if not self.cause and (rest := self.meter.flush()):
                 yield rest
         except Unreachable:
             self.cause = self.cause or "broken"
@@ -149,7 +152,7 @@ class Exchange:
         """Settle and write the line, once, or leave it to the watch when PostgreSQL is away; twice is harmless."""
         if self._closing is not None:
             return
-        self._closing = closing(self, self._gateway.settings.reference_allowance_tokens)
+        self._closing = closing(self, self._opening.rule)
         if self._client is not None:
             self._client.stop()
         if self.answer is not None and not self.meter.done:
@@ -180,21 +183,17 @@ class Exchange:
 
     def _count(self, candidate: Candidate, closing: books.Closing) -> None:
         tokens = closing.tokens.prompt + closing.tokens.completion if closing.tokens else 0
-        caller, group = self._opening.caller, self._opening.model_group
-        self._gateway.tally.add(candidate.id, group, caller.user_id, tokens=tokens, cost=closing.cost)
+        caller, rule = self._opening.caller, self._opening.rule
+        self._gateway.tally.add(candidate.id, rule.group, caller.user_id, tokens=tokens, cost=closing.cost)
 
     def _end(self) -> bytes:
         """Return what the client should still get: an error event, the missing `[DONE]`, or nothing."""
-        if self.meter.done:
-            self.finish("served", status=200)
+        if self.cause == "client_left" and not self.meter.done:
             return b""
-        if self.cause == "client_left":
-            return b""
-        if self.meter.error or self.cause or not self.meter.finished:
-            message, code = LAST_WORDS[self.cause or "broken"]
-            self.finish(self.cause or "broken", status=200, error_code=code)
-            error = {"error": {"message": message, "type": "server_error", "param": None, "code": code}}
-            return b"" if self.meter.error else b"data: " + orjson.dumps(error) + b"\n\n"
-        # Some upstreams end after the finish reason without saying so.
+        if not self.meter.done and (self.meter.error or self.cause or not self.meter.finished):
+            words = LAST_WORDS[self.cause or "broken"]
+            self.finish(self.cause or "broken", status=200, error_code=words.code)
+            return b"" if self.meter.error else last_events(self, words)
         self.finish("served", status=200)
-        return DONE
+        # Some upstreams end after the finish reason without saying so.
+        return b"" if self.meter.done else DONE

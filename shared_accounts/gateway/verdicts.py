@@ -97,7 +97,7 @@ def cut_short(cause: str | None) -> ServiceError | None:
 def explained(gateway: Gateway, opening: Opening, refusals: list[UpstreamRefused], *, short: bool) -> ServiceError:
     """Return why nobody served, and when this very request would."""
     if short:
-        shortage = forecast.shortage(opening.caller.user_id, opening.model_group, opening.estimate)
+        shortage = forecast.shortage(opening.caller.user_id, opening.rule.group, opening.estimate)
         return QuotaExhausted(shortage.message, retry_after=shortage.seconds, details={"quota": shortage.details})
     if refusals and all(one.kind == upstream.LIMIT for one in refusals):
         waits = [one.retry_after for one in refusals if one.retry_after is not None]

@@ -35,6 +35,19 @@ reserved as (
     insert into reservations (id, pool_id, amount) select {id}, claim.id, {estimate} from claim returning id)"""
 """Set the estimate aside, if the account is somebody else's and the pool holds it; once per exchange."""
 
+RAISE = """
+held as materialized (
+    select id, pool_id, amount from reservations where id = {id} and state = 'open' for update),
+claim as (
+    update quota_pools pool set reserved = pool.reserved + {estimate} - held.amount
+    from held
+    where pool.id = held.pool_id and held.amount < {estimate}
+      and pool.balance - pool.reserved >= {estimate} - held.amount
+    returning pool.id),
+raised as (
+    update reservations set amount = {estimate} from claim where reservations.id = {id} returning reservations.id)"""
+"""Raise an open reservation to this estimate, if the pool holds the difference; raising it again changes nothing."""
+
 SETTLE = """
 freed as (
     update reservations set state = case when {cost} > 0 then 'settled' else 'released' end

@@ -2,7 +2,7 @@
 
 One unit is the reference allowance of a model group, so a weighted token costs
 `1,000,000 / reference` micro-units (specification section 5). Rounding is upwards: a call is never free
-because it is small.
+because it is small. What admins laid down for a model comes as a `Rule`; `quotas/rules.py` knows them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 from shared_accounts.config import MICRO
 
-_PROMPT_WEIGHT, _COMPLETION_WEIGHT, _CACHED_WEIGHT = 1000, 4000, 100  # thousandths: 1, 4 and 0.1
+STANDARD = (1000, 4000, 100)
+"""What a prompt, a completion and a cached token weigh, in thousandths: 1, 4 and 0.1."""
 
 _BYTES_PER_TOKEN = 3  # English runs at about 4, Chinese at about 3: the estimate leans to the safe side
 _TOKENS_PER_MESSAGE = 4
@@ -31,18 +32,25 @@ class Tokens:
     cached: int = 0
 
 
-def model_group(model: str) -> str:
-    """Name the quota pool that pays for `model`: every model is its own group."""
-    return model
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How calls for one model are served and paid."""
+
+    model: str
+    """What upstreams call it; what a client asked for may be an alias."""
+    group: str
+    """The quota pool that pays: by default every model is its own group."""
+    reference: int
+    """The group's reference allowance, in weighted tokens."""
+    weights: tuple[int, int, int] = STANDARD
 
 
-def cost(tokens: Tokens, reference: int) -> int:
-    """Micro-units for these tokens, given the group's reference allowance in weighted tokens."""
+def cost(tokens: Tokens, rule: Rule) -> int:
+    """Micro-units for these tokens under a model's rule."""
     cached = min(tokens.cached, tokens.prompt)
-    weighted = (
-        (tokens.prompt - cached) * _PROMPT_WEIGHT + cached * _CACHED_WEIGHT + tokens.completion * _COMPLETION_WEIGHT
-    )
-    return -(-weighted * MICRO // (1000 * reference))
+    prompt_weight, completion_weight, cached_weight = rule.weights
+    weighted = (tokens.prompt - cached) * prompt_weight + cached * cached_weight + tokens.completion * completion_weight
+    return -(-weighted * MICRO // (1000 * rule.reference))
 
 
 def worth(allowance_tokens: int, *, reference: int, ceiling: int) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared_accounts.extensions import db
 
-OUTCOMES = ("served", "broken", "timed_out", "client_left", "interrupted", "failed", "abandoned")
+OUTCOMES = ("served", "broken", "timed_out", "client_left", "interrupted", "outgrown", "failed", "abandoned")
 BASES = ("measured", "estimated", "partial", "released")
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from shared_accounts.errors import InvalidRequest
 from shared_accounts.gateway import chat as chats
 from shared_accounts.quotas import pricing
-from shared_accounts.quotas.pricing import Tokens
+from shared_accounts.quotas.pricing import Rule, Tokens
 
 GOOD = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 DEEPEST = 3000
+PLAIN = Rule("m", "m", 1_000_000)
 
 
 def parse(body, *, stream_by_default=False):
@@ -263,7 +264,7 @@ def test_a_prompt_is_estimated_by_its_text(message, least, most):
     ],
 )
 def test_a_cost_weighs_each_kind_of_token_and_is_rounded_upwards(tokens, cost):
-    assert pricing.cost(tokens, 1_000_000) == cost
+    assert pricing.cost(tokens, PLAIN) == cost
 
 
 @given(
@@ -274,8 +275,8 @@ def test_a_cost_weighs_each_kind_of_token_and_is_rounded_upwards(tokens, cost):
 )
 @settings(deadline=None)
 def test_more_tokens_never_cost_less_and_nothing_used_is_free(prompt, completion, cached, more):
-    cost = pricing.cost(Tokens(prompt, completion, cached), 1_000_000)
+    cost = pricing.cost(Tokens(prompt, completion, cached), PLAIN)
 
-    assert pricing.cost(Tokens(prompt + more, completion, cached), 1_000_000) >= cost
-    assert pricing.cost(Tokens(prompt, completion + more, cached), 1_000_000) >= cost
+    assert pricing.cost(Tokens(prompt + more, completion, cached), PLAIN) >= cost
+    assert pricing.cost(Tokens(prompt, completion + more, cached), PLAIN) >= cost
     assert (cost == 0) == (prompt == completion == 0)
