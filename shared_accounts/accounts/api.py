@@ -13,11 +13,12 @@ from shared_accounts.accounts import contribution, probe, windows
 from shared_accounts.accounts.models import Account
 from shared_accounts.accounts.probe import Proof
 from shared_accounts.accounts.schemas import AccountChange, AccountSchema, ContributedSchema, NewAccount
+from shared_accounts.accounts.trial import Trial, Tried
 from shared_accounts.audit import trail
 from shared_accounts.auth.guards import refuse_silenced, signed_in
 from shared_accounts.config import Settings
 from shared_accounts.crypto import Vault
-from shared_accounts.extensions import db
+from shared_accounts.extensions import db, limiter
 from shared_accounts.json_bodies import Door
 from shared_accounts.outbound.addresses import Guard, Target
 from shared_accounts.requests_in import settings as startup_settings
@@ -30,7 +31,7 @@ blp = Door("accounts", __name__, url_prefix="/api/accounts", description="Contri
 @signed_in
 @blp.arguments(NewAccount)
 @blp.response(201, ContributedSchema)
-@blp.refuses(400, 401, 403, 409, 422)
+@blp.refuses(400, 401, 403, 409, 422, 429)
 def create(body: dict[str, Any]) -> dict[str, Any]:
     """Contribute an account; it enters the pool once its upstream has accepted the credential.
 
@@ -39,6 +40,7 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
     refuse_silenced()
     if body["sharing"] == "shared":
         standing.refuse_sharing(g.person.id)
+    count_probes(1)
     settings = settings_now()
     target = guard().parse(body["base_url"])
     proof = proved(target, body["api_key"], body.get("models"), body.get("preset"))
@@ -124,9 +126,26 @@ def proved(target: Target, credential: str, models: list[str] | None, preset: st
     return probe.prove(current_app.extensions["wire"], target, credential, models or [], preset=preset)
 
 
-def credential(account: Account) -> str:
-    """Return an account's credential, to be shown to its upstream and to nobody else."""
-    return _vault().unseal(account.sealed_credential or b"", purpose=f"account:{account.id}")
+def tried(account: Account, models: list[str] | None = None) -> Tried:
+    """Try an account's credential for these models, or for one of its; what the caller had locked is free meanwhile."""
+    parts = current_app.extensions
+    return Trial(parts["wire"], parts["guard"], _vault(), parts["gateway"].refresher).run(account.id, models)
+
+
+def count_probes(cost: int) -> None:
+    """Count what somebody has upstreams asked for, lest stolen keys be tried here; raises `RateLimitExceeded`."""
+    g.probes = cost
+    _count()
+
+
+@limiter.shared_limit(
+    lambda: startup_settings().visit_limit,
+    scope="probe",
+    key_func=lambda: str(g.person.id),
+    cost=lambda: int(g.probes),
+)
+def _count() -> None:
+    """Raise `RateLimitExceeded` when there were too many."""
 
 
 def settings_now() -> Settings:
@@ -147,8 +166,11 @@ def _prove_again(account: Account, body: dict[str, Any]) -> None:
     if not claims_more and not comes_back:
         return
     models = body.get("models", account.models)
-    target = guard().parse(account.base_url)
-    proved(target, credential(account), models, account.preset).claimed(models)
+    shown = tried(account, models)
+    db.session.commit()  # a consent that has ended has, whatever else is asked for
+    if shown.refusal:
+        raise shown.refusal
+    shown.proof.claimed(models)
 
 
 def _state(account: Account) -> str:

@@ -7,19 +7,21 @@ bringing an account again therefore mints nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from shared_accounts.accounts import standing, upstream_oauth
-from shared_accounts.accounts.models import OUT_OF_SERVICE, Account
-from shared_accounts.config import MICRO, Settings
+from shared_accounts.accounts import earnings, presets, standing, upstream_oauth
+from shared_accounts.accounts.models import Account
+from shared_accounts.config import Settings
 from shared_accounts.crypto import Vault
 from shared_accounts.errors import Conflict, NotFound, Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.outbound.addresses import Target
-from shared_accounts.quotas import ledger, pricing, rules
+from shared_accounts.quotas import ledger
 from shared_accounts.usage.models import UsageLog
 
 _UNMISTAKABLE = 24  # a key this long is unique in the world; a shorter one ("ollama") only at its host
@@ -41,6 +43,7 @@ class Offer:
     window_hours: int
     max_concurrency: int | None
     tokens: upstream_oauth.Tokens | None = None
+    preset: str | None = None
 
 
 def contribute(owner_id: int, offer: Offer, *, vault: Vault, settings: Settings) -> Account:
@@ -55,11 +58,12 @@ def contribute(owner_id: int, offer: Offer, *, vault: Vault, settings: Settings)
         allowance_tokens=offer.allowance_tokens,
         window_hours=offer.window_hours,
         max_concurrency=offer.max_concurrency,
+        preset=offer.preset,
     )
     _insert(account, offer.credential, vault)
     if offer.tokens:
         upstream_oauth.seal(account, offer.tokens, vault)
-    _credit(account, settings)
+    earnings.credit(account, settings)
     standing.note(account.id, None, "active", "contributed", actor_id=owner_id)
     return account
 
@@ -68,19 +72,28 @@ def change(account: Account, changes: dict[str, object], settings: Settings) -> 
     """Apply an owner's changes; the credit is taken back and given anew when they bear on it."""
     if account.state == "draining":
         raise Conflict("This account is being withdrawn.")
+    if account.preset == presets.PLUGIN and changes.get("sharing") == "shared":
+        raise Unprocessable("This is your key at the Plug-in API; share your accounts there.", field="sharing")
     changes = dict(changes)
     paused = changes.pop("paused", None)
     if "models" in changes:
         changes["models"] = unique(changes["models"])  # type: ignore[arg-type]
     bearing = any(getattr(account, name) != changes.get(name, getattr(account, name)) for name in _BEARING)
     if bearing:
-        ledger.shrink(account.id)
+        earnings.take_back(account)
     for name, value in changes.items():
         setattr(account, name, value)
     if bearing:
-        _credit(account, settings)
+        earnings.credit(account, settings)
     if paused is not None:
         _pause(account, paused=bool(paused))
+
+
+def replace_credential(account: Account, credential: str, vault: Vault, target: Target) -> None:
+    """Give an account another credential of the same owner; raises `Conflict` when it is known here already."""
+    with _known_once():
+        account.sealed_credential = vault.seal(credential, purpose=f"account:{account.id}")
+        account.fingerprint = vault.fingerprint(_recognised_by(credential, target))
 
 
 def withdraw(account: Account) -> None:
@@ -135,38 +148,30 @@ def _is_busy(account_id: int) -> bool:
 def _identity(offer: Offer) -> str:
     if offer.tokens and (known := upstream_oauth.identity(offer.tokens, offer.target)):
         return known
-    if len(offer.credential) >= _UNMISTAKABLE:
-        return offer.credential
-    return f"{offer.target.origin.authority} {offer.credential}"
+    return _recognised_by(offer.credential, offer.target)
+
+
+def _recognised_by(credential: str, target: Target) -> str:
+    return credential if len(credential) >= _UNMISTAKABLE else f"{target.origin.authority} {credential}"
 
 
 def _insert(account: Account, credential: str, vault: Vault) -> None:
     # The id is part of what is sealed, so the row is written in two steps within one savepoint.
     account.state = "withdrawn"
+    with _known_once():
+        db.session.add(account)
+        db.session.flush()
+        account.sealed_credential = vault.seal(credential, purpose=f"account:{account.id}")
+        account.state = "active"
+
+
+@contextmanager
+def _known_once() -> Iterator[None]:
     try:
         with db.session.begin_nested():
-            db.session.add(account)
-            db.session.flush()
-            account.sealed_credential = vault.seal(credential, purpose=f"account:{account.id}")
-            account.state = "active"
+            yield
     except IntegrityError:
         raise Conflict("This credential has been contributed already.", field="api_key") from None
-
-
-def _credit(account: Account, settings: Settings) -> None:
-    if account.sharing != "shared":
-        return
-    share = pricing.worth(
-        account.allowance_tokens, reference=settings.reference_allowance_tokens, ceiling=settings.max_account_worth
-    )
-    terms = ledger.Terms(
-        capacity=settings.quota_capacity_per_account * share // MICRO,
-        refill_per_hour=settings.quota_refill_per_account * share // MICRO,
-        balance=settings.quota_capacity_per_account * share // MICRO,
-    )
-    ledger.grow(account.owner_id, account.id, dict.fromkeys(rules.groups_of(account.models), terms))
-    if account.state in OUT_OF_SERVICE:
-        ledger.rest(account.id, resting=True)
 
 
 def _pause(account: Account, *, paused: bool) -> None:

@@ -12,11 +12,10 @@ from sqlalchemy import func
 
 from shared_accounts.accounts import contribution, importing, presets
 from shared_accounts.accounts import standing as service
-from shared_accounts.accounts.api import bring, credential, guard, proved, settings_now
+from shared_accounts.accounts.api import bring, count_probes, guard, proved, settings_now, tried
 from shared_accounts.accounts.importing import Row
 from shared_accounts.accounts.models import Account
 from shared_accounts.accounts.presets import Preset
-from shared_accounts.accounts.probe import CredentialRefused, Proof
 from shared_accounts.accounts.schemas import (
     AcceptedSchema,
     Attempt,
@@ -26,13 +25,13 @@ from shared_accounts.accounts.schemas import (
     PresetSchema,
     TestedSchema,
 )
+from shared_accounts.accounts.trial import Tried
 from shared_accounts.audit import trail
 from shared_accounts.auth.guards import refuse_silenced, signed_in
 from shared_accounts.config import Settings
 from shared_accounts.errors import Conflict, Unprocessable
-from shared_accounts.extensions import db, limiter
+from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door
-from shared_accounts.requests_in import settings as startup_settings
 from shared_accounts.users import standing
 
 blp = Door("contributing", __name__, url_prefix="/api/accounts", description="Trying credentials, bringing many")
@@ -57,7 +56,7 @@ def list_presets() -> list[Preset]:
 def try_out(body: dict[str, Any]) -> dict[str, Any]:
     """Try a credential and list what it opens; nothing is kept. It is refused as a contribution would be."""
     refuse_silenced()
-    _count_probes(1)
+    count_probes(1)
     target = guard().parse(body["base_url"])
     proof = proved(target, body["api_key"], body.get("models"), body.get("preset"))
     models = proof.models if proof.lists_models else body["models"]
@@ -72,20 +71,20 @@ def test(account_id: int) -> dict[str, Any]:
     """Try an account's credential now.
 
     One that works brings an account that needed it back into service at once; one that is refused takes the account
-    out. An upstream that cannot be reached, or says it is at its limit, is no verdict.
+    out. An upstream that cannot be reached, or says it is at its limit, is no verdict. The token of an account by
+    consent is exchanged for a fresh one before it ends, or when the upstream refuses it.
     """
     refuse_silenced()
-    _count_probes(1)
+    count_probes(1)
+    shown = tried(contribution.mine(g.person.id, account_id))
     account = contribution.mine(g.person.id, account_id)
-    sealed = account.sealed_credential
-    proof, refusal = _tried(account)
-    account = contribution.mine(g.person.id, account_id)
-    if account.sealed_credential == sealed:  # else it was another credential that was tried
-        _judge(account, refusal)
+    if account.sealed_credential == shown.sealed:  # else it was another credential that was tried
+        _judge(account, shown)
+    refusal = shown.refusal
     trail.record("account.tested", on=g.person.id, target=f"account:{account_id}", ok=refusal is None)
     db.session.commit()
     said = refusal.message if refusal else "The upstream accepts this credential."
-    return {"ok": refusal is None, "message": said, "models": proof.models, "state": account.state}
+    return {"ok": refusal is None, "message": said, "models": shown.proof.models, "state": account.state}
 
 
 @blp.post("/import")
@@ -103,7 +102,7 @@ def import_accounts(query: dict[str, Any]) -> dict[str, Any]:
     refuse_silenced()
     rows, rehearsal = _rows(query["dry_run"])
     importing.judge(rows, guard(), may_share=standing.allowance(g.person.id).may_share)
-    _count_probes(1 + len(importing.good(rows)) // _ROWS_PER_VISIT)
+    count_probes(1 + len(importing.good(rows)) // _ROWS_PER_VISIT)
     settings = settings_now()
     db.session.rollback()
     importing.prove(rows, guard(), current_app.extensions["wire"])
@@ -145,37 +144,11 @@ def _rehearse(rows: list[Row], settings: Settings) -> None:
     db.session.rollback()
 
 
-def _tried(account: Account) -> tuple[Proof, Unprocessable | None]:
-    # One model is enough: what else the account serves was proved when it was claimed.
-    key, base_url, models, preset = credential(account), account.base_url, account.models[:1], account.preset
-    try:
-        return proved(guard().parse(base_url), key, models, preset), None
-    except Unprocessable as refusal:
-        db.session.rollback()
-        return Proof([], lists_models=False), refusal
-
-
-def _judge(account: Account, refusal: Unprocessable | None) -> None:
+def _judge(account: Account, shown: Tried) -> None:
     account.probed_at = func.now()
     db.session.flush()
-    if refusal is None and account.state in {"needs_sign_in", "broken"}:
+    if shown.refusal is None and account.state in {"needs_sign_in", "broken"}:
         service.bring_back(account.id, account.state, reason="tested by its owner", actor_id=g.person.id)
-    elif isinstance(refusal, CredentialRefused):
+    elif shown.is_refused:
         service.take_out(account.id, "needs_sign_in", "the upstream refused the credential", actor_id=g.person.id)
     db.session.refresh(account)
-
-
-def _count_probes(cost: int) -> None:
-    """Count what somebody has upstreams asked for: stolen keys could be tried here."""
-    g.probes = cost
-    _count()
-
-
-@limiter.shared_limit(
-    lambda: startup_settings().visit_limit,
-    scope="probe",
-    key_func=lambda: str(g.person.id),
-    cost=lambda: int(g.probes),
-)
-def _count() -> None:
-    """Raise `RateLimitExceeded` when there were too many."""

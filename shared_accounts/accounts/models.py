@@ -39,7 +39,6 @@ class Account(db.Model):  # type: ignore[name-defined,misc]
         CheckConstraint("(state = 'withdrawn') = (sealed_credential is null)", name="credential"),
         Index("accounts_fingerprint_key", "fingerprint", unique=True, postgresql_where=text("state <> 'withdrawn'")),
         Index("accounts_owner_id_idx", "owner_id"),
-        Index("accounts_models_idx", "models", postgresql_using="gin", postgresql_where=text("state = 'active'")),
         Index(
             "accounts_expiring_idx",
             "credential_expires_at",
@@ -64,6 +63,8 @@ class Account(db.Model):  # type: ignore[name-defined,misc]
     cooling_until: Mapped[datetime | None]
     strikes: Mapped[int] = mapped_column(server_default="0")
     models: Mapped[list[str]]
+    models_off: Mapped[list[str]] = mapped_column(server_default="{}")
+    """Models its owner has switched off: she may switch them on again without naming them anew."""
     allowance_tokens: Mapped[int]
     window_hours: Mapped[int]
     max_concurrency: Mapped[int | None]
@@ -78,6 +79,26 @@ class Account(db.Model):  # type: ignore[name-defined,misc]
     owner_reserve: Mapped[float] = mapped_column(server_default="0")
     quiet_from: Mapped[int | None]
     quiet_until: Mapped[int | None]
+
+
+class AccountModel(db.Model):  # type: ignore[name-defined,misc]
+    """A model that an account in service serves, and the account's lot: its fixed place on the model's ring.
+
+    A trigger keeps these rows to what `accounts` says, in the same transaction; nobody else writes them. Lots lie
+    between 0 and 2^32 - 1, spread by the golden ratio, so that neighbouring ids end up far apart.
+    """
+
+    __tablename__ = "account_models"
+    __table_args__ = (
+        Index("account_models_ring_idx", "model", "lot", "account_id", postgresql_where=text("shared")),
+        Index("account_models_owner_id_idx", "owner_id", "model", "shared", "lot", "account_id"),
+    )
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[int]
+    shared: Mapped[bool]
+    lot: Mapped[int]
 
 
 class AccountEvent(db.Model):  # type: ignore[name-defined,misc]

@@ -7,20 +7,18 @@ has accepted them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from authlib.common.security import generate_token  # type: ignore[import-untyped]
 from flask import Response, current_app, g
 
-from shared_accounts import live_settings
 from shared_accounts.accounts import api as accounts_api
-from shared_accounts.accounts import contribution, probe, upstream_oauth
-from shared_accounts.accounts.models import Account
+from shared_accounts.accounts import consent, contribution, upstream_oauth
+from shared_accounts.accounts.consent import Consents
 from shared_accounts.accounts.oauth_schemas import OAuthDeparture, OAuthProviders, OAuthReturn, OAuthWish
-from shared_accounts.accounts.probe import Proof
 from shared_accounts.accounts.schemas import ContributedSchema
-from shared_accounts.accounts.upstream_oauth import Tokens
-from shared_accounts.audit import trail
 from shared_accounts.auth import throttle, tickets
 from shared_accounts.auth.guards import refuse_silenced, signed_in
 from shared_accounts.auth.refused import (
@@ -33,10 +31,8 @@ from shared_accounts.crypto import Vault
 from shared_accounts.errors import Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door
-from shared_accounts.outbound.addresses import Guard, Target
 from shared_accounts.outbound.visits import BadAnswer, NoAnswer
 from shared_accounts.requests_in import settings
-from shared_accounts.setting_values import UpstreamOAuth
 from shared_accounts.users import standing
 
 blp = Door("account-oauth", __name__, url_prefix="/api/accounts/oauth", description="Accounts by their owner's consent")
@@ -68,7 +64,7 @@ def authorize(body: dict[str, Any]) -> dict[str, Any]:
     """
     refuse_silenced()
     throttle.visit()
-    provider = _provider(body["provider"])
+    provider = consent.provider(body["provider"])
     if body.get("sharing") == "shared":
         standing.refuse_sharing(g.person.id)
     if "account_id" in body and contribution.mine(g.person.id, body["account_id"]).oauth_provider != provider.id:
@@ -77,7 +73,7 @@ def authorize(body: dict[str, Any]) -> dict[str, Any]:
     kept = {"user_id": g.person.id, "verifier": verifier, "wish": body}
     state = tickets.issue(_vault(), _KIND, kept, seconds=_SECONDS)
     db.session.commit()
-    url = upstream_oauth.authorization_url(provider, _redirect_uri(provider), state=state, verifier=verifier)
+    url = consent.address(provider, state=state, verifier=verifier)
     return {"authorization_url": url, "state": state, "expires_in": _SECONDS}
 
 
@@ -104,87 +100,44 @@ def callback(body: dict[str, str]) -> Any:
     """
     refuse_silenced()
     answer = upstream_oauth.read_answer(body["callback_url"]) if "callback_url" in body else body
-    begun = tickets.redeem(_vault(), _KIND, answer.get("state", ""))
-    db.session.commit()  # spent, whatever becomes of it
-    if "error" in answer:
-        raise SingleSignOnFailed("The provider did not give its consent, or you did not give yours.")
-    for name in ("code", "state"):
-        if name not in answer:
-            raise Unprocessable(f"The address must hold one {name}.", field=next(iter(body)))
-    if begun is None or begun["user_id"] != g.person.id:
-        raise InvalidOAuthState("You did not begin this, or too long ago, or it is finished; begin again.")
-    wish, tokens = begun["wish"], _exchanged(begun, answer["code"])
-    account, proof = (_renewed if "account_id" in wish else _contributed)(wish, tokens)
+    begun = taken(_KIND, answer, field=next(iter(body)))
+    wish = begun["wish"]
+    with explained():
+        tokens = consent.exchange(begun, answer["code"])
+    account, proof = _consents().accept(g.person.id, wish, tokens)
     db.session.commit()
     shown = accounts_api._shown([account])[0]  # noqa: SLF001
     return {**shown, "discovered_models": proof.models}, 200 if "account_id" in wish else 201
 
 
-def _exchanged(begun: dict[str, Any], code: str) -> Tokens:
-    provider = _provider(begun["wish"]["provider"])
+def taken(kind: str, answer: dict[str, str], *, field: str) -> dict[str, Any]:
+    """Spend what was begun, whatever becomes of it, and return it to whoever began it; `field` held the answer."""
+    begun = tickets.redeem(_vault(), kind, answer.get("state", ""))
+    db.session.commit()
+    if "error" in answer:
+        raise SingleSignOnFailed("The provider did not give its consent, or you did not give yours.")
+    for name in ("code", "state"):
+        if name not in answer:
+            raise Unprocessable(f"The address must hold one {name}.", field=field)
+    if begun is None or begun["user_id"] != g.person.id:
+        raise InvalidOAuthState("You did not begin this, or too long ago, or it is finished; begin again.")
+    return begun
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Tell what went wrong at a provider in our own words."""
     try:
-        return upstream_oauth.exchange(provider, _redirect_uri(provider), code=code, verifier=begun["verifier"])
+        yield
     except BadAnswer:
         raise OAuthTokenExchangeFailed("The provider gave no token for this; begin again.") from None
     except NoAnswer:
         raise ProviderUnreachable("The provider does not answer; begin again later.") from None
 
 
-def _contributed(wish: dict[str, Any], tokens: Tokens) -> tuple[Account, Proof]:
-    if wish["sharing"] == "shared":
-        standing.refuse_sharing(g.person.id)
-    provider = _provider(tokens.provider)
-    declared = list(provider.models)
-    target, proof = _proved(provider.base_url, tokens, declared)
-    limits = live_settings.current(settings())
-    offer = contribution.Offer(
-        name=wish.get("name", provider.name),
-        base_url=provider.base_url.rstrip("/"),
-        target=target,
-        credential=tokens.access_token,
-        sharing=wish["sharing"],
-        models=proof.claimed(declared),
-        allowance_tokens=wish.get("allowance_tokens", limits.reference_allowance_tokens),
-        window_hours=wish.get("window_hours", 5),
-        max_concurrency=wish.get("max_concurrency"),
-        tokens=tokens,
-    )
-    account = contribution.contribute(g.person.id, offer, vault=_vault(), settings=limits)
-    _record("account.contributed", account)
-    return account, proof
-
-
-def _renewed(wish: dict[str, Any], tokens: Tokens) -> tuple[Account, Proof]:
-    account = contribution.mine(g.person.id, wish["account_id"])
-    target, proof = _proved(account.base_url, tokens, account.models)
-    account = contribution.mine(g.person.id, wish["account_id"])
-    proof.claimed(account.models)
-    upstream_oauth.renew(account, tokens, target, _vault())
-    _record("account.renewed", account)
-    return account, proof
-
-
-def _proved(base_url: str, tokens: Tokens, models: list[str]) -> tuple[Target, Proof]:
-    db.session.rollback()  # no connection is held while the upstream takes its time
-    guard: Guard = current_app.extensions["guard"]
-    target = guard.parse(base_url)
-    return target, probe.prove(current_app.extensions["wire"], target, tokens.access_token, models)
-
-
-def _record(act: str, account: Account) -> None:
-    target, provider = f"account:{account.id}", account.oauth_provider
-    trail.record(act, on=g.person.id, target=target, sharing=account.sharing, provider=provider)
-
-
-def _provider(provider_id: str) -> UpstreamOAuth:
-    found = upstream_oauth.find(settings().upstream_oauth_providers, provider_id)
-    if found is None:
-        raise Unprocessable("This provider is not set up here.", field="provider")
-    return found
-
-
-def _redirect_uri(provider: UpstreamOAuth) -> str:
-    return provider.redirect_uri or f"{settings().public_url}/api/accounts/oauth/callback"
+def _consents() -> Consents:
+    parts = current_app.extensions
+    return Consents(parts["wire"], parts["guard"], parts["vault"])
 
 
 def _vault() -> Vault:

@@ -14,11 +14,13 @@ PLACEHOLDER = "none"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How an upstream wants to be asked for its models; chats are everywhere as OpenAI has them."""
+    """How an upstream wants to be asked for its models, and what it speaks beside OpenAI's chat."""
 
     list_path: str = "/models"
     key_path: str | None = None
     by_x_api_key: bool = False
+    also_speaks: str | None = None
+    """`responses`, `messages` or `generate`: what else it takes as its clients say it."""
 
     def headers(self, credential: str) -> dict[str, str]:
         """Return what shows the credential."""
@@ -132,10 +134,14 @@ ALL = (
 )
 BY_ID = {preset.id: preset for preset in ALL}
 BEARER = Dialect()
+PLUGIN = "plugin"
+"""A user's own key at the Plug-in API: not for contributors to pick, it comes with her user there."""
 
 _BY_HOST = {urlsplit(preset.base_url).hostname: preset.id for preset in ALL if preset.base_url and preset.needs_key}
 _DIALECTS = {
-    "anthropic": Dialect("/models?limit=1000", by_x_api_key=True),  # a page has 20 unless told
+    "openai": Dialect(also_speaks="responses"),
+    "gemini": Dialect(also_speaks="generate"),
+    "anthropic": Dialect("/models?limit=1000", by_x_api_key=True, also_speaks="messages"),  # a page has 20 unless told
     "openrouter": Dialect(key_path="/key"),  # it lists its models to everybody, so the list proves no key
 }
 

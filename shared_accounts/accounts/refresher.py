@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic, sleep
 from typing import Any
 
@@ -103,22 +103,22 @@ class Refresher:
                 return
             if provider_id in away:
                 continue
-            outcome = self._attempt(account_id, lambda row: row.ends_soon)
+            outcome = self._attempt(account_id)
             if outcome is Outcome.AWAY:
                 away.add(provider_id)
             if outcome is not None:
                 yield outcome
 
-    def refresh_now(self, account_id: int, *, refused: str) -> Outcome:
+    def refresh_now(self, account_id: int, *, refused: str | None = None) -> Outcome:
         """Replace a credential that its upstream has just refused, unless that has been done since.
 
-        While somebody else is at it, this waits for the result, up to ten seconds and without a connection: the
-        session is rolled back.
+        Without `refused`: one that has ended or will within ten minutes. While somebody else is at it, this waits for
+        the result, up to ten seconds and without a connection: the session is rolled back.
         """
         ends = monotonic() + _PATIENCE_SECONDS
         while (left := ends - monotonic()) > 0 and self._places.acquire(timeout=left):
             try:
-                outcome = self._attempt(account_id, lambda row: self._is(row, refused))
+                outcome = self._attempt(account_id, refused)
             finally:
                 self._places.release()
             if outcome is not None:
@@ -127,17 +127,19 @@ class Refresher:
             sleep(_LOOK_AGAIN_SECONDS)
         return Outcome.AWAY
 
-    def _is(self, row: Row[Any], refused: str) -> bool:
+    def _is_needed(self, row: Row[Any], refused: str | None) -> bool:
+        if refused is None:
+            return bool(row.ends_soon)
         return self._vault.unseal(row.sealed_credential, purpose=f"account:{row.id}") == refused
 
-    def _attempt(self, account_id: int, is_needed: Callable[[Row[Any]], bool]) -> Outcome | None:
+    def _attempt(self, account_id: int, refused: str | None = None) -> Outcome | None:
         """Refresh if it is still needed once the account is ours alone; None when it is somebody else's."""
         if not db.session.scalar(select(func.pg_try_advisory_xact_lock(_LOCKS + account_id))):
             return None
         row = _read(account_id)
         if row is None:
             return Outcome.HOPELESS
-        if not is_needed(row):
+        if not self._is_needed(row, refused):
             return Outcome.FRESH
         if row.sealed_refresh_token is None:
             return Outcome.HOPELESS

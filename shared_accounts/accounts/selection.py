@@ -1,25 +1,28 @@
 """Which accounts could serve a call, in the order to try them (specification section 6).
 
-The candidates come from a list of the accounts serving a model that each worker keeps for a moment
-(`Supply`); it is only a hint. `VERIFIED` asks again of the chosen one, inside the statement that opens the
-exchange, so that a paused, cooling or withdrawn account serves nobody, however old the list.
+The candidates come from what each worker has read of a model's ring a moment ago (`Supply`); that is only a hint.
+`VERIFIED` asks again of the chosen one, inside the statement that opens the exchange, so that a paused, cooling or
+withdrawn account serves nobody, however old the hint.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from secrets import randbelow
 from time import monotonic
 from zlib import crc32
 
+from shared_accounts.accounts.candidates import Candidate, Reader, Whose
 from shared_accounts.accounts.eligibility import WHY_NOT
-from shared_accounts.config import MICRO
+from shared_accounts.accounts.ring import LOTS, PAGE, Ring, some_of
 from shared_accounts.crypto import Vault
-from shared_accounts.extensions import statements
-from shared_accounts.outbound.addresses import Guard, Target
+from shared_accounts.outbound.addresses import Guard
 from shared_accounts.users.roster import Caller
+
+__all__ = ["VERIFIED", "Candidate", "Skip", "Supply", "load"]
 
 VERIFIED = f"""
 weighed as materialized (
@@ -36,77 +39,51 @@ weighed as materialized (
 account as materialized (select id, owner_id, own from weighed where why_not is null)"""
 """The chosen account, if it may serve this caller now; `weighed` says why not."""
 
-_FEW = 64  # all of them are compared by load
-_SAMPLE = 8  # of more, so many: looking at ten thousand would take milliseconds
+_EVERYBODYS = Whose("shared")
+_UNLIMITED = 100  # an account without a limit counts as if it had this one
 _PATIENCE = 4  # so many more exchanges than the idlest may lie on the account that knows the conversation
-
-statements.register(
-    "accounts_serving",
-    ("text", "text", "bigint"),
-    f"""select id, owner_id, sharing, base_url, sealed_credential, strikes, greatest(0, extract(epoch from greatest(
-            cooling_until, spent.exhausted_until, case when spent.used::float8 * $3
-                >= allowance_tokens::float8 * {MICRO} then spent.resets_at end) - now()))::float8
-    from accounts left join account_windows spent on spent.account_id = accounts.id and spent.model_group = $2
-    where state = 'active' and models @> array[$1]""",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An account that could serve an exchange."""
-
-    id: int
-    owner_id: int
-    sharing: str
-    target: Target
-    sealed: bytes
-    vault: Vault
-    strikes: int
-    cooling_until: float
-    """By this worker's monotonic clock; 0 when it is not cooling."""
-
-    @property
-    def credential(self) -> str:
-        """The upstream's key, opened anew each time: it takes microseconds, and no list of keys lies in memory."""
-        return self.vault.unseal(self.sealed, purpose=f"account:{self.id}")
-
+_NEIGHBOURS = 4  # so many share the conversations that begin between two lots; each knows its stand-ins
+_MOST_KEPT = 20_000
 
 Skip = Callable[[Candidate], None]
 
 
 @dataclass(slots=True)
 class _Serving:
-    """The accounts serving one model, as read at one moment."""
+    """Whom we know to serve one model: the rings read since one moment."""
 
+    model: str
     until: float
-    by_owner: dict[int, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
-    shared: list[Candidate] = field(default_factory=list)
+    rings: dict[tuple[Whose, int | None], Ring] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> list[Candidate]:
+        """What is known of the accounts that everybody shares."""
+        return list(self.rings[_EVERYBODYS, None].accounts.values())
 
 
 class Supply:
-    """A worker's short-lived lists of who serves what, and how busy it keeps each of them."""
+    """A worker's short-lived knowledge of who serves what, and how busy it keeps each of them."""
 
     def __init__(self, vault: Vault, guard: Guard, seconds: float, reference: int) -> None:
-        self._vault = vault
-        self._guard = guard
+        self._reader = Reader(vault, guard, reference)
         self._seconds = seconds
-        self._reference = reference
         self._serving: dict[str, _Serving] = {}
-        self._targets: dict[str, Target] = {}
+        self._kept = 0
         self.in_flight: Counter[int] = Counter()
 
     def forget(self, model: str) -> None:
-        """Read the list again next time: it has proved stale."""
-        self._serving.pop(model, None)
+        """Read anew next time: what is known has proved stale."""
+        forgotten = self._serving.pop(model, None)
+        if forgotten is not None:
+            forgotten.until = 0.0  # for who is reading more of it at this moment
 
     def serving(self, model: str) -> _Serving:
-        """Return the accounts in service for `model`, the cooling ones included."""
+        """Return what is known of the accounts in service for `model`, the cooling ones included."""
         found = self._serving.get(model)
         if found is None or found.until < monotonic():
-            found = self._read(model)
-            # An empty list is not kept: an account that comes back must serve at once.
-            if found.by_owner:
-                self._serving[model] = found
+            found = _Serving(model, monotonic() + self._seconds)
+            self._ring(found, _EVERYBODYS)
         return found
 
     def candidates(
@@ -117,66 +94,90 @@ class Supply:
         A conversation that goes on stays with one account while that is healthy and not much busier than others:
         upstreams cache prompts.
         """
-        for accounts in self._classes(caller, model):
-            yield from self._in_order(accounts, conversation, cooling)
+        serving = self.serving(model)
+        for sharing in ("shared", "dedicated") if caller.prefer_shared else ("dedicated", "shared"):
+            rings = self._rings(serving, caller, sharing)
+            home = None if conversation is None else self._home(serving, rings[0], conversation)
+            yield from self._in_order(rings, home, cooling)
+
+    def again(self, candidate: Candidate, model: str) -> Candidate | None:
+        """Read one account anew; nothing when it no longer serves the model, or is cooling."""
+        ring = Ring(self._reader, model, _where(candidate), start=candidate.lot, page=1)
+        found = ring.accounts.get(candidate.id)
+        return found if found and found.cooling_until <= monotonic() else None
 
     def cooling_for(self, caller: Caller, model: str) -> float | None:
-        """Seconds until the first cooling account serves again; None when nobody serves the model at all."""
+        """Seconds until the first known account serves her again; None when nobody serves her the model at all."""
         serving = self.serving(model)
-        mine = serving.by_owner.get(caller.user_id, [])
-        waits = [one.cooling_until - monotonic() for one in [*mine, *serving.shared]]
+        rings = [ring for sharing in ("dedicated", "shared") for ring in self._rings(serving, caller, sharing)]
+        waits = [one.cooling_until - monotonic() for ring in rings for one in ring.accounts.values()]
         return max(0.0, min(waits)) if waits else None
 
-    def _classes(self, caller: Caller, model: str) -> tuple[list[Candidate], list[Candidate]]:
-        serving = self.serving(model)
-        mine = serving.by_owner.get(caller.user_id, ())
-        dedicated = [one for one in mine if one.sharing == "dedicated"]
-        shared = [one for one in mine if one.sharing == "shared"] if caller.use_only_dedicated else serving.shared
-        return (shared, dedicated) if caller.prefer_shared else (dedicated, shared)
+    def _rings(self, serving: _Serving, caller: Caller, sharing: str) -> list[Ring]:
+        """Return where the accounts of a class lie; her own shared ones are among everybody's, if those are few."""
+        mine = Whose(sharing, caller.user_id)
+        if sharing == "dedicated" or caller.use_only_dedicated:
+            return [self._ring(serving, mine)]
+        everybodys = self._ring(serving, _EVERYBODYS)
+        return [everybodys] if everybodys.few else [everybodys, self._ring(serving, mine)]
 
-    def _in_order(self, accounts: list[Candidate], conversation: int | None, cooling: Skip) -> Iterator[Candidate]:
-        """Yield the least loaded first, ties by chance; of many accounts a few are compared, then the rest come."""
-        now = monotonic()
-        looked_at = random.sample(accounts, len(accounts) if len(accounts) <= _FEW else _SAMPLE)
-        ready = sorted(_ready(looked_at, now, cooling), key=lambda one: self.in_flight[one.id])
-        if conversation is not None and len(ready) > 1:
-            self._put_home_first(ready, _home(accounts, conversation), now)
-        yield from ready
-        if len(looked_at) < len(accounts):
-            named = {one.id for one in (*looked_at, *ready)}
-            yield from (one for one in _ready(accounts, now, cooling) if one.id not in named)
+    def _ring(self, serving: _Serving, whose: Whose, conversation: int | None = None) -> Ring:
+        ring = serving.rings.get((whose, conversation))
+        if ring is None:
+            start, page = (randbelow(LOTS), PAGE) if conversation is None else (conversation % LOTS, _NEIGHBOURS)
+            ring = Ring(self._reader, serving.model, whose, start=start, page=page)
+            serving.rings[whose, conversation] = ring
+            self._keep(serving, len(ring.accounts))
+        return ring
 
-    def _put_home_first(self, ready: list[Candidate], home: Candidate, now: float) -> None:
-        idle = self.in_flight[ready[0].id]
-        if home.cooling_until <= now and self.in_flight[home.id] <= idle + _PATIENCE:
-            ready[:] = [home, *(one for one in ready if one is not home)]
+    def _keep(self, serving: _Serving, accounts: int) -> None:
+        # Knowing of nobody is not kept: an account that comes back must serve at once.
+        if accounts:
+            self._serving[serving.model] = serving
+        self._kept += 1 + accounts
+        if self._kept > _MOST_KEPT:
+            self._serving.clear()
+            self._kept = 0
 
-    def _read(self, model: str) -> _Serving:
-        found = _Serving(until=monotonic() + self._seconds)
-        for row in statements.rows("accounts_serving", model, model, self._reference):
-            candidate = self._candidate(row)
-            found.by_owner[candidate.owner_id].append(candidate)
-            if candidate.sharing == "shared":
-                found.shared.append(candidate)
-        return found
+    def _home(self, serving: _Serving, ring: Ring, conversation: int) -> Candidate | None:
+        """Return the healthy account a conversation belongs to: the same for every worker, and nothing is stored.
 
-    def _candidate(self, row: tuple[int, int, str, str, memoryview, int, float | None]) -> Candidate:
-        account_id, owner_id, sharing, base_url, sealed, strikes, cooling = row
-        if base_url not in self._targets:
-            self._targets[base_url] = self._guard.parse(base_url)
-        return Candidate(
-            id=account_id,
-            owner_id=owner_id,
-            sharing=sharing,
-            target=self._targets[base_url],
-            sealed=bytes(sealed),
-            vault=self._vault,
-            strikes=strikes,
-            cooling_until=monotonic() + cooling if cooling else 0.0,
-        )
+        By rendezvous hashing, so that one account more or less moves only its own conversations; where there are
+        many, among the few that follow the conversation's own place on the ring.
+        """
+        if not ring.few:
+            ring = self._ring(serving, ring.whose, conversation)
+        healthy = _healthy(ring.accounts.values(), lambda _: None)
+        return max(healthy, key=lambda one: crc32(b"%d:%d" % (conversation, one.id)), default=None)
+
+    def _in_order(self, rings: list[Ring], home: Candidate | None, cooling: Skip) -> Iterator[Candidate]:
+        """Yield the home and then the least loaded first, ties by chance; further round the ring while asked for."""
+        named: set[int] = set()
+        while some := some_of(rings, but=named):
+            ready = sorted(_healthy(some, cooling), key=self._load)
+            if ready and self.in_flight[ready[0].id]:
+                any(ring.read_on() for ring in rings)  # nobody is idle: whoever comes next has more to choose from
+            if home and not named and self._bears(home, ready):
+                ready = [home, *(one for one in ready if one.id != home.id)]
+            named.update(one.id for one in (*some, *ready))
+            yield from ready
+
+    def _load(self, one: Candidate) -> tuple[float, int]:
+        return load(self.in_flight[one.id], one.max_concurrency, one.used)
+
+    def _bears(self, home: Candidate, ready: list[Candidate]) -> bool:
+        """Tell whether the home is no fuller than its limit and not much busier than the idlest."""
+        busy, idlest = self.in_flight[home.id], self.in_flight[ready[0].id] if ready else 0
+        return busy < (home.max_concurrency or math.inf) and busy <= idlest + _PATIENCE
 
 
-def _ready(accounts: list[Candidate], now: float, cooling: Skip) -> Iterator[Candidate]:
+def load(under_way: int, limit: int | None, used: float) -> tuple[float, int]:
+    """How busy an account is: the lesser goes first. Of its window only hundredths count, or there were no ties."""
+    return under_way / (limit or _UNLIMITED), int(used * 100)
+
+
+def _healthy(accounts: Iterable[Candidate], cooling: Skip) -> Iterator[Candidate]:
+    now = monotonic()
     for one in accounts:
         if one.cooling_until <= now:
             yield one
@@ -184,11 +185,5 @@ def _ready(accounts: list[Candidate], now: float, cooling: Skip) -> Iterator[Can
             cooling(one)
 
 
-def _home(accounts: list[Candidate], conversation: int) -> Candidate:
-    """Return the account a conversation belongs to: every worker finds the same one, and nothing is stored.
-
-    Of a few, by rendezvous hashing, so that one account more or less moves only its own conversations.
-    """
-    if len(accounts) > _FEW:
-        return accounts[conversation % len(accounts)]
-    return max(accounts, key=lambda one: crc32(b"%d:%d" % (conversation, one.id)))
+def _where(candidate: Candidate) -> Whose:
+    return _EVERYBODYS if candidate.sharing == "shared" else Whose("dedicated", candidate.owner_id)

@@ -1,5 +1,7 @@
 """What admins laid down for models: aliases, groups that share an allowance, and what tokens weigh.
 
+A group's reference is the group's: it holds for whatever model that group pays for. `rule_changes.py` lays rules down.
+
 Each process reads the few rows again every moment, so a change is everywhere within `supply_cache_seconds`.
 Invariant: what an exchange is estimated at, reserved with and charged by is one `Rule`, the one it was opened
 under, whatever becomes of the rows meanwhile.
@@ -7,69 +9,88 @@ under, whatever becomes of the rows meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import text
 
 from shared_accounts.extensions import db, statements
-from shared_accounts.quotas.models import ModelRule
-from shared_accounts.quotas.pricing import Rule
+from shared_accounts.quotas.pricing import STANDARD, Rule
 
-statements.register(
-    "model_rules",
-    (),
-    """select model, alias_of, model_group, reference_tokens, prompt_weight, completion_weight, cached_weight
-    from model_rules""",
-)
+_ALL = """
+select model, alias_of, model_group, reference_tokens, prompt_weight, completion_weight, cached_weight
+from model_rules"""
+
+statements.register("model_rules", (), _ALL)
 
 
-class RuleBook:
-    """The rules as read a moment ago; a model nobody laid anything down for follows the standard one."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All rules at one moment; a model nobody laid anything down for follows the standard one."""
 
-    def __init__(self, seconds: float, reference: int) -> None:
-        self._seconds = seconds
-        self._reference = reference
-        self._until = 0.0
-        self._rules: dict[str, Rule] = {}
+    standard: int
+    """The reference allowance, in weighted tokens, of a group for which none was laid down."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, tuple[str, tuple[int, int, int]]] = field(default_factory=dict)
+    """By model its group and what its tokens weigh, in thousandths."""
+    references: Mapping[str, int] = field(default_factory=dict)
+    """By group."""
 
     def of(self, model: str) -> Rule:
         """Return the rule for a model or an alias of one."""
-        if self._until < monotonic():
+        name = self.aliases.get(model, model)
+        group, weights = self.models.get(name, (name, STANDARD))
+        return Rule(name, group, self.reference(group), weights)
+
+    def reference(self, group: str) -> int:
+        """Return how many weighted tokens make one unit of this group."""
+        return self.references.get(group, self.standard)
+
+    def groups(self, models: Iterable[str]) -> set[str]:
+        """Return the groups that pay for what an account serves; a name that is an alias is never asked of it."""
+        return {self.of(model).group for model in models if model not in self.aliases}
+
+
+class RuleBook:
+    """The rules as read a moment ago."""
+
+    def __init__(self, seconds: float, reference: int) -> None:
+        self._seconds = seconds
+        self._until = 0.0
+        self._rules = Rules(reference)
+
+    def of(self, model: str) -> Rule:
+        """Return the rule for a model or an alias of one."""
+        if self._until <= monotonic():
             self.read()
-        return self._rules.get(model) or Rule(model, model, self._reference)
+        return self._rules.of(model)
 
     def read(self) -> None:
         """Read all rows now."""
-        rules: dict[str, Rule] = {}
-        aliases: list[tuple[str, str]] = []
-        for model, alias_of, group, reference, *weights in statements.rows("model_rules"):
-            if alias_of:
-                aliases.append((model, alias_of))
-            else:
-                rules[model] = Rule(model, group or model, reference or self._reference, tuple(weights))
-        rules.update({alias: rules.get(name) or Rule(name, name, self._reference) for alias, name in aliases})
-        self._rules, self._until = rules, monotonic() + self._seconds
+        now = monotonic()
+        self._rules = _gathered(statements.rows("model_rules"), self._rules.standard)
+        self._until = now + self._seconds
+
+
+def current(*, reference: int) -> Rules:
+    """Return the rules as they stand in this transaction; `reference` is that of a group without one of its own."""
+    return _gathered(db.session.execute(text(_ALL)), reference)
 
 
 def rule_of(model: str, *, reference: int) -> Rule:
     """Return the rule for a model or an alias of one, as it stands in this transaction."""
-    found = db.session.get(ModelRule, model)
-    if found is not None and found.alias_of is not None:
-        model, found = found.alias_of, db.session.get(ModelRule, found.alias_of)
-    return _rule(found, reference) if found is not None else Rule(model, model, reference)
+    return current(reference=reference).of(model)
 
 
-def groups_of(models: Iterable[str]) -> set[str]:
-    """Return the groups that pay for these models, as the rules stand in this transaction."""
-    names = set(models)
-    laid_down = select(ModelRule.model, ModelRule.model_group).where(
-        ModelRule.model.in_(names), ModelRule.model_group.is_not(None)
-    )
-    grouped = dict(db.session.execute(laid_down).tuples())
-    return {grouped.get(name) or name for name in names}
-
-
-def _rule(row: ModelRule, reference: int) -> Rule:
-    weights = (row.prompt_weight, row.completion_weight, row.cached_weight)
-    return Rule(row.model, row.model_group or row.model, row.reference_tokens or reference, weights)
+def _gathered(rows: Iterable[Any], standard: int) -> Rules:
+    aliases, models, references = {}, {}, {}
+    for model, alias_of, group, reference, *weights in rows:
+        if alias_of:
+            aliases[model] = alias_of
+            continue
+        models[model] = (group or model, tuple(weights))
+        if reference:
+            references[group or model] = reference
+    return Rules(standard, aliases, models, references)

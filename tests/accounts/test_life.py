@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from flask import current_app
 
+from shared_accounts import tasks
 from shared_accounts.accounts import health, standing
-from shared_accounts.accounts.models import AccountUse
+from shared_accounts.accounts.models import Account, AccountUse
 from shared_accounts.accounts.tally import Tally
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
@@ -221,15 +221,9 @@ def test_a_question_that_cannot_be_used_names_the_field(browser, body, field):
 # -- health
 
 
-def check(due):
-    health.conclude(due, health.works(due, current_app.extensions["wire"], current_app.extensions["guard"]))
+def after(span):
+    db.session.execute(db.text(f"update accounts set probed_at = now() - interval '{span}'"))
     db.session.commit()
-
-
-def take_turns():
-    found = list(health.take_turns(current_app.extensions["vault"]))
-    db.session.commit()
-    return found
 
 
 def test_what_failed_twelve_times_in_a_row_is_given_up_on_until_a_probe_succeeds(committed, alice, upstream, browser):
@@ -239,14 +233,13 @@ def test_what_failed_twelve_times_in_a_row_is_given_up_on_until_a_probe_succeeds
     assert health.give_up_on() == 0
     db.session.commit()
 
-    (due,) = take_turns()
-    check(due)
+    tasks.probe_accounts()
     assert rows("accounts")[0]["state"] == "broken"
-    assert take_turns() == []
+    tasks.probe_accounts()
+    assert len(server.requests) == 1
 
-    db.session.execute(db.text("update accounts set probed_at = now() - interval '6 minutes'"))
-    (due,) = take_turns()
-    check(due)
+    after("6 minutes")
+    tasks.probe_accounts()
 
     assert (rows("accounts")[0]["state"], rows("accounts")[0]["strikes"]) == ("active", 0)
     assert steps(browser, account) == [("broken", "active"), ("active", "broken")]
@@ -257,20 +250,47 @@ def test_one_that_nobody_used_for_a_day_is_asked_whether_its_credential_still_wo
     factories.account(alice, base_url=server.url, created_at=factories.ago(days=2))
     factories.account(alice, base_url=server.url)
 
-    (due,) = take_turns()
-    check(due)
+    tasks.probe_accounts()
+    tasks.probe_accounts()
 
     assert [row["state"] for row in rows("accounts order by id")] == ["needs_sign_in", "active"]
-    assert take_turns() == []
+    assert len(server.requests) == 1
 
 
 def test_an_upstream_that_is_away_is_no_verdict(committed, alice):
     factories.account(alice, base_url="http://127.0.0.1:9/v1", created_at=factories.ago(days=2))
 
-    (due,) = take_turns()
-    check(due)
+    tasks.probe_accounts()
 
     assert rows("accounts")[0]["state"] == "active"
+    assert rows("accounts")[0]["probed_at"]
+
+
+def test_a_probe_of_a_credential_that_was_replaced_meanwhile_is_no_verdict(committed, app, alice, upstream):
+    def replace(turn):
+        with app.app_context():
+            sealed = app.extensions["vault"].seal("another", purpose=f"account:{account.id}")
+            db.session.execute(db.update(Account).values(sealed_credential=sealed))
+            db.session.commit()
+        return refuses(401)(turn)
+
+    account = factories.account(alice, base_url=upstream(replace).url, created_at=factories.ago(days=2))
+
+    tasks.probe_accounts()
+
+    assert rows("accounts")[0]["state"] == "active"
+
+
+def test_one_whose_credential_nobody_can_read_holds_up_no_other(committed, alice, upstream):
+    server = upstream(refuses(401))
+    spoilt, sound = (factories.account(alice, base_url=server.url, created_at=factories.ago(days=2)) for _ in range(2))
+    spoilt.sealed_credential = b"x"
+    db.session.commit()
+
+    tasks.probe_accounts()
+
+    states = {row["id"]: row["state"] for row in rows("accounts")}
+    assert states == {spoilt.id: "active", sound.id: "needs_sign_in"}
 
 
 def test_an_account_in_cooldown_says_so_and_until_when(browser, alice):

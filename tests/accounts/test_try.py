@@ -111,6 +111,33 @@ def test_trials_are_counted_per_user(sign_in, party, with_settings):
     assert len(party.requests) == 3
 
 
+def test_a_contribution_is_a_trial_too_and_counted_with_the_others(sign_in, party, offer, with_settings):
+    first, second = sign_in(factories.user()), sign_in(factories.user())
+    offered = {**offer, "base_url": party.url, "api_key": KEY}
+
+    with with_settings(visit_limit="2 per minute"):
+        tried = first.post("/api/accounts/try", json={"base_url": party.url, "api_key": KEY})
+        party.plays(refuses(401), lists("m"))
+        stolen = first.post("/api/accounts", json={**offered, "api_key": "sk-stolen-from-somebody"})
+        refused = first.post("/api/accounts", json=offered)
+        other = second.post("/api/accounts", json=offered)
+
+    assert [answer.status_code for answer in (tried, stolen, refused, other)] == [200, 422, 429, 201]
+    assert refused.json["error_code"] == "RATE_LIMITED"
+    assert int(refused.headers["Retry-After"]) > 0
+    assert len(party.requests) == 3
+
+
+def test_what_no_upstream_is_asked_about_is_not_counted(sign_in, party, offer, with_settings):
+    hers = sign_in(factories.user())
+    offered = {**offer, "base_url": party.url, "api_key": KEY}
+
+    with with_settings(visit_limit="1 per minute"):
+        assert [hers.post("/api/accounts", json={**offered, "sharing": "?"}).status_code for _ in range(3)] == [422] * 3
+        assert hers.post("/api/accounts", json=offered).status_code == 201
+        assert hers.get("/api/accounts").status_code == 200
+
+
 def test_who_is_silenced_or_a_stranger_tries_nothing(sign_in, client, party):
     silenced = sign_in(factories.user(state="silenced"))
     for path in ("/api/accounts/try", "/api/accounts/1/test", "/api/accounts/import"):

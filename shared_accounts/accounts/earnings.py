@@ -1,0 +1,103 @@
+"""What sharing an account earns its owner, by the rules for models and the settings in force.
+
+Invariant: whoever credits an account, or takes back what it was credited to credit it anew, holds all of its owner's
+pools, locked in id order before a new one is made; so two changes of her accounts cannot wait for each other in a
+circle, and what one account earns is never taken back halfway.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import select
+
+from shared_accounts.accounts.models import OUT_OF_SERVICE, Account
+from shared_accounts.config import MICRO, Settings
+from shared_accounts.extensions import db
+from shared_accounts.quotas import ledger, pricing, rules
+from shared_accounts.quotas.ledger import Terms
+from shared_accounts.quotas.models import Credit, QuotaPool
+from shared_accounts.quotas.rules import Rules
+
+_EARNS = (Account.sharing == "shared") & Account.state.not_in(("draining", "withdrawn"))
+
+
+def credit(account: Account, settings: Settings) -> None:
+    """Credit the owner with what her account is worth, if she shares it."""
+    if account.sharing != "shared":
+        return
+    _hold_pools(account.owner_id)
+    in_force = rules.current(reference=settings.reference_allowance_tokens)
+    ledger.grow(account.owner_id, account.id, _terms(account.models, account.allowance_tokens, settings, in_force))
+    if account.state in OUT_OF_SERVICE:
+        ledger.rest(account.id, resting=True)
+
+
+def take_back(account: Account) -> None:
+    """Take back exactly what the account was credited."""
+    _hold_pools(account.owner_id)
+    ledger.shrink(account.id)
+
+
+def outdated(settings: Settings) -> list[int]:
+    """Return, in order, the accounts that earn something else than the rules now say."""
+    in_force = rules.current(reference=settings.reference_allowance_tokens)
+    known = select(Account.id, Account.models, Account.allowance_tokens).where(_EARNS).order_by(Account.id)
+    credited = _credited()
+    return [
+        account_id
+        for account_id, models, allowance in db.session.execute(known).tuples()
+        if credited[account_id] != _figures(_terms(models, allowance, settings, in_force))
+    ]
+
+
+def bring_up_to_date(account_id: int, settings: Settings) -> bool:
+    """Credit an account anew if it earns something else than the rules now say; returns whether it did.
+
+    What was in a pool that no longer pays for it is taken back as a withdrawal takes it: a debt stays a debt.
+    """
+    found = select(Account).where(Account.id == account_id, _EARNS).with_for_update()
+    account = db.session.scalar(found.execution_options(populate_existing=True))
+    if account is None:
+        return False
+    in_force = rules.current(reference=settings.reference_allowance_tokens)
+    terms = _terms(account.models, account.allowance_tokens, settings, in_force)
+    if _credited(account_id)[account_id] == _figures(terms):
+        return False
+    take_back(account)
+    credit(account, settings)
+    return True
+
+
+def _terms(models: Iterable[str], allowance_tokens: int, settings: Settings, in_force: Rules) -> dict[str, Terms]:
+    return {group: _worth(allowance_tokens, in_force.reference(group), settings) for group in in_force.groups(models)}
+
+
+def _worth(allowance_tokens: int, reference: int, settings: Settings) -> Terms:
+    share = pricing.worth(allowance_tokens, reference=reference, ceiling=settings.max_account_worth)
+    capacity = settings.quota_capacity_per_account * share // MICRO
+    return Terms(
+        capacity=capacity,
+        refill_per_hour=settings.quota_refill_per_account * share // MICRO,
+        balance=capacity,
+    )
+
+
+def _figures(terms: dict[str, Terms]) -> dict[str, tuple[int, int]]:
+    return {group: (one.capacity, one.refill_per_hour) for group, one in terms.items()}
+
+
+def _credited(account_id: int | None = None) -> defaultdict[int, dict[str, tuple[int, int]]]:
+    query = select(Credit.account_id, Credit.model_group, Credit.capacity, Credit.refill_per_hour)
+    if account_id is not None:
+        query = query.where(Credit.account_id == account_id)
+    found: defaultdict[int, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for account, group, capacity, refill in db.session.execute(query).tuples():
+        found[account][group] = (capacity, refill)
+    return found
+
+
+def _hold_pools(owner_id: int) -> None:
+    hers = select(QuotaPool.id).where(QuotaPool.user_id == owner_id).order_by(QuotaPool.id)
+    db.session.execute(hers.with_for_update()).all()
