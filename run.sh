@@ -1,11 +1,14 @@
 #!/bin/sh
 # Start the whole service on this machine: ./run.sh   (Ctrl-C stops it, the data stays)
+# ./run.sh --with-plugin   starts a Plug-in API server beside it
 # ./run.sh flask users create alice   runs an operator's command against it, from another terminal
 # ./run.sh --setup-only [requirements file ...] only installs; test.sh uses it.
 set -eu
 
-case "${1:-}" in
+with=${1:-}
+case "$with" in
     '') then=start ;;
+    --with-plugin) then=start && shift ;;
     --setup-only) then=stop && shift ;;
     flask)
         shift
@@ -13,7 +16,7 @@ case "${1:-}" in
         "$here/run.sh" --setup-only
         cd "$here" && exec .venv/bin/python -m shared_accounts.local.operate "$@"
         ;;
-    *) echo "usage: ./run.sh    (settings come from the environment or .env; see README.md)" >&2 && exit 2 ;;
+    *) echo "usage: ./run.sh [--with-plugin]    (settings come from the environment or .env; see README.md)" >&2 && exit 2 ;;
 esac
 case "${SHARED_ACCOUNTS_HOME:-/}" in
     /*) ;;
@@ -72,4 +75,4 @@ if [ -n "$stale" ]; then
     for file; do cp "$file" "$venv/installed-$file"; done
 fi
 
-[ "$then" = stop ] || exec "$venv/bin/python" -m shared_accounts.local
+[ "$then" = stop ] || exec "$venv/bin/python" -m shared_accounts.local ${with:+"$with"}

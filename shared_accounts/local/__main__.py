@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
+from shared_accounts.local import with_plugin
 from shared_accounts.local.first_steps import FirstSteps, Refused
 from shared_accounts.local.home import LocalError
 from shared_accounts.local.plan import Plan, draw_up
@@ -15,10 +17,11 @@ _QUESTION = '{"model": "demo", "stream": true, "messages": [{"role": "user", "co
 
 def main() -> int:
     """Return 0 after a stop that was asked for, 1 when something kept the service from running."""
+    options = _options()
     signals = Signals()
     signals.install()
     try:
-        plan = draw_up()
+        plan = with_plugin.join(draw_up()) if options.with_plugin else draw_up()
         service = LocalService(plan, signals)
     except LocalError as error:
         return _failed(error)
@@ -34,6 +37,12 @@ def main() -> int:
         service.stop()
     say("Stopped. The data stays.")
     return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.sh", description="Start the whole service on this machine.")
+    parser.add_argument("--with-plugin", action="store_true", help="and a Plug-in API server for it to work with")
+    return parser.parse_args()
 
 
 def _welcome(plan: Plan, service: LocalService) -> None:
@@ -58,10 +67,12 @@ def _password(plan: Plan, *, first: bool) -> str:
 
 def _banner(plan: Plan, *, password: str, key: str | None) -> str:
     curl = f"curl -N {plan.url}/v1/chat/completions -H 'Authorization: Bearer {key or '<your key>'}'"
+    plugin_url = plan.settings.get("PLUGIN_API_BASE_URL")
+    plugin = f"\n  Plug-in   {plugin_url}" if plugin_url else ""
     return f"""
   Console   {plan.url}/
   Admin     {plan.settings["ADMIN_USERNAME"]}, password: {password}
-  Data      {plan.home}   (logs/ and secrets.json in it)
+  Data      {plan.home}   (logs/ and secrets.json in it){plugin}
 
   Try it:
   {curl} -H 'Content-Type: application/json' -d '{_QUESTION}'

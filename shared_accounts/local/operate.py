@@ -23,6 +23,8 @@ def main() -> int:
         print("run.sh: nothing is running here; start it with ./run.sh first.", file=sys.stderr)
         return 1
     servers = {"DATABASE_URL": ready["database_url"], "REDIS_URL": ready["redis_url"]}
+    if "plugin_api_base_url" in ready:
+        servers["PLUGIN_API_BASE_URL"] = ready["plugin_api_base_url"]
     settings = {**DEFAULTS, "LOG_LEVEL": "WARNING", **home.kept(folder), **chosen, **servers}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", *sys.argv[1:]]
     return os.execve(sys.executable, command, settings)  # noqa: S606 - the operator's own command

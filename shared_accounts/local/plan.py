@@ -82,8 +82,10 @@ def draw_up() -> Plan:
     made = {name: home.secret(folder, name, make) for name, make in _SECRETS.items()}
     settings = {**DEFAULTS, **made, **chosen}
     first = _number(settings, "PORT", "a port")
-    ports = {name: _port({name: str(first + offset), **settings}, name) for offset, name in enumerate(PORTS)}
+    ports = {name: read_port({name: str(first + offset), **settings}, name) for offset, name in enumerate(PORTS)}
     graceful_timeout = _number(settings, "GRACEFUL_TIMEOUT", "a number of seconds")
+    # Whoever signs in elsewhere has to come back to this port.
+    settings = {"PUBLIC_URL": f"http://localhost:{first}", **settings}
     return Plan(folder, settings, ports, graceful_timeout, password_is_ours="ADMIN_PASSWORD" not in chosen)
 
 
@@ -92,7 +94,8 @@ def _given(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value and value.strip()}
 
 
-def _port(settings: Mapping[str, str], name: str) -> int:
+def read_port(settings: Mapping[str, str], name: str) -> int:
+    """Return a port from the settings; refuses what is none, naming the setting."""
     port = _number(settings, name, "a port")
     if not 0 < port < 2**16:
         raise LocalError(f"{name} would be {port}; it must be a port between 1 and 65535.")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import requests
 
-from shared_accounts.local import home
+from shared_accounts.local import home, with_plugin
 from shared_accounts.local.plan import REPOSITORY, Plan
 from shared_accounts.local.process import Process
 from shared_accounts.local.servers import Postgres, Redis, create_database
@@ -40,26 +40,33 @@ class LocalService:
         # By its path: importing it as part of the package would load the whole application with it.
         demo = str(REPOSITORY / "shared_accounts" / "local" / "demo.py")
         self.demo = self._python("demo", ["-P", demo, str(plan.ports["DEMO_PORT"])])
+        self.plugin = self._plugin_server() if with_plugin.PORT in plan.ports else None
+        self._upstreams = [self.demo, self.plugin] if self.plugin else [self.demo]
         servers = [[server.process] for server in (self.redis, self.postgres) if server]
-        # Those who use the servers first; the demo after web, for it is what web is still streaming from.
-        self._stages = [[self.migrate, self.bootstrap], [self.beat, self.worker, self.web], [self.demo], *servers]
+        # Those who use the servers first; the upstreams after web, for they are what web is still streaming from.
+        clients = [self.beat, self.worker, self.web]
+        self._stages = [[self.migrate, self.bootstrap], clients, self._upstreams, *servers]
         self._supervisor = Supervisor(self._stages, signals, on_restart=self._tell_pids)
         self._facts: dict[str, str | None] = {}
 
     def start(self) -> None:
         """Return when everything answers; a taken port is refused before anything has been started."""
+        settings = self.plan.settings
         self._end_leftovers()
         self.plan.require_free_ports()
         self._start_servers()
         say("Bringing the database up to date ...")
         self._supervisor.complete(self.migrate)
         self._supervisor.complete(self.bootstrap)
-        say("Starting web, worker, beat and demo ...")
-        processes = (self.demo, self.web, self.worker, self.beat)
+        processes = [*self._upstreams, self.web, self.worker, self.beat]
+        say(f"Starting {', '.join(process.name for process in processes)} ...")
         for process in processes:
             process.start()
             self._supervisor.watch(process)
-        self._supervisor.wait_for(lambda: _answers(f"{self.plan.demo_url}/models"), self.demo)
+        self._supervisor.wait_for(lambda: _answers(f"{self.plan.demo_url}/models", key="demo"), self.demo)
+        if self.plugin:
+            me, key = f"{settings['PLUGIN_API_BASE_URL']}/api/user/me", settings["PLUGIN_API_ADMIN_KEY"]
+            self._supervisor.wait_for(lambda: _answers(me, key=key), self.plugin)
         self._supervisor.wait_for(lambda: _answers(f"{self.plan.url}/readyz"), self.web)
         # `celery inspect ping` takes seconds and starts an application of its own; both say when they are ready.
         self._supervisor.wait_for(lambda: " ready." in self.worker.output(), self.worker)
@@ -78,6 +85,8 @@ class LocalService:
             "database_url": self._environment["DATABASE_URL"],
             "redis_url": self._environment["REDIS_URL"],
         }
+        if self.plugin:
+            self._facts["plugin_api_base_url"] = settings["PLUGIN_API_BASE_URL"]
         self._tell_pids()
 
     def run(self) -> None:
@@ -109,6 +118,11 @@ class LocalService:
             patience=self.plan.graceful_timeout + 10,
         )
 
+    def _plugin_server(self) -> Process:
+        # The admin's key comes by the environment: a command line is everybody's to read.
+        port, kept = str(self.plan.ports[with_plugin.PORT]), str(self.plan.home / "plugin.pickle")
+        return self._python("plugin", ["-m", "shared_accounts.local.plugin_server", "--port", port, "--keep", kept])
+
     def _end_leftovers(self) -> None:
         for stage in self._stages:
             for process in stage:
@@ -132,15 +146,17 @@ class LocalService:
             return
         processes = {"web": self.web, "worker": self.worker, "beat": self.beat, "demo": self.demo}
         pids = {name: process.pid for name, process in processes.items()}
+        if self.plugin:
+            pids["plugin"] = self.plugin.pid
         pids["postgres"] = self.postgres.pid if self.postgres else None
         pids["redis"] = self.redis.pid if self.redis else None
         home.write_private(self.plan.home / "ready.json", json.dumps({**self._facts, "pids": pids}, indent=2) + "\n")
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, *, key: str = "") -> bool:
     try:
         with requests.Session() as http:
             http.trust_env = False
-            return http.get(url, headers={"Authorization": "Bearer demo"}, timeout=3).ok
+            return http.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=3).ok
     except requests.RequestException:
         return False

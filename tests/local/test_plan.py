@@ -7,12 +7,16 @@ import sys
 
 import pytest
 
+from shared_accounts.config import Settings
 from shared_accounts.local import home, plan
 from shared_accounts.local.home import LocalError, kept
 from shared_accounts.local.servers import free_port
+from shared_accounts.local.service import LocalService
+from shared_accounts.local.supervisor import Signals
 from tests.local.conftest import WITHOUT_APPLICATION
 
-MINE = ("SECRET_KEY", "PORT", "DEMO_PORT", "POSTGRES_PORT", "REDIS_PORT", "ADMIN_PASSWORD", "DATABASE_URL", "HOST")
+PORTS = ("PORT", "DEMO_PORT", "POSTGRES_PORT", "REDIS_PORT")
+MINE = (*PORTS, "SECRET_KEY", "ADMIN_PASSWORD", "DATABASE_URL", "HOST", "PUBLIC_URL")
 
 
 @pytest.fixture
@@ -53,6 +57,21 @@ def test_the_other_ports_follow_the_first_unless_they_are_set(draw_up):
     assert drawn.ports == {"PORT": 9000, "DEMO_PORT": 9001, "POSTGRES_PORT": 5555, "REDIS_PORT": 9003}
     assert drawn.url == "http://127.0.0.1:9000"
     assert drawn.demo_url == "http://127.0.0.1:9001/v1"
+
+
+def test_people_come_back_to_the_port_we_listen_on_unless_the_operator_knows_better(draw_up):
+    assert draw_up().settings["PUBLIC_URL"] == Settings.public_url
+    assert draw_up("PORT=9000").settings["PUBLIC_URL"] == "http://localhost:9000"
+    assert draw_up(PORT="9000", PUBLIC_URL=" ").settings["PUBLIC_URL"] == "http://localhost:9000"
+    assert draw_up("PUBLIC_URL=https://a.test", PORT="9000").settings["PUBLIC_URL"] == "https://a.test"
+
+
+def test_every_process_is_told_where_people_come_back_to(draw_up):
+    service = LocalService(draw_up(PORT="9000"), Signals())
+
+    assert {one.environment["PUBLIC_URL"] for one in (service.web, service.worker, service.beat)} == {
+        "http://localhost:9000"
+    }
 
 
 @pytest.mark.parametrize(
