@@ -8,12 +8,23 @@ from typing import Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared_accounts import api_pages, cli, health, refusals, requests_in, tasks
+from shared_accounts import api_pages, cli, clockwork, health, refusals, requests_in, tasks
 from shared_accounts.accounts import api as accounts_api
 from shared_accounts.accounts import import_api, life_api, oauth_api
+from shared_accounts.accounts.consent import Consents
 from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.selection import Supply
-from shared_accounts.admin import audit_api, invitations_api, recovery_api, settings_api, trust_api, users_api
+from shared_accounts.accounts.trial import Trial
+from shared_accounts.admin import (
+    audit_api,
+    invitations_api,
+    models_api,
+    plugin_api,
+    recovery_api,
+    settings_api,
+    trust_api,
+    users_api,
+)
 from shared_accounts.admin import quotas_api as admin_quotas_api
 from shared_accounts.auth import account_api, factor_api, identities_api, providers, signup_api, sso_api
 from shared_accounts.auth import api as auth_api
@@ -27,6 +38,14 @@ from shared_accounts.keys import api as keys_api
 from shared_accounts.logs import configure_logging
 from shared_accounts.outbound.addresses import Guard
 from shared_accounts.outbound.wire import Wire
+from shared_accounts.plugin import api as plugin_pool_api
+from shared_accounts.plugin import oauth_api as plugin_oauth_api
+from shared_accounts.plugin import parts as plugin_parts
+from shared_accounts.plugin import pictures_api
+from shared_accounts.plugin import quotas_api as plugin_quotas_api
+from shared_accounts.plugin import usage_api as plugin_usage_api
+from shared_accounts.plugin.local import Local
+from shared_accounts.plugin.remote import Remote
 from shared_accounts.quotas import api as quotas_api
 from shared_accounts.quotas import gifts_api
 from shared_accounts.usage import models as _usage_log  # noqa: F401 - the one table no door asks for by its class
@@ -53,12 +72,17 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _build_parts(app: Flask, settings: Settings) -> None:
-    vault, guard = Vault(settings.plugin_api_encryption_key), Guard(settings.upstream_allowed_hosts)
+    vault = Vault(settings.plugin_api_encryption_key)
+    guard = Guard([*settings.upstream_allowed_hosts, *plugin_parts.allowed(settings)])
     wire = Wire(guard, connect_timeout=settings.upstream_connect_timeout)
     supply = Supply(vault, guard, settings.supply_cache_seconds, settings.reference_allowance_tokens)
     app.extensions |= {"vault": vault, "guard": guard, "wire": wire}
+    plugin = app.extensions["plugin"] = plugin_parts.configured(settings, vault, guard)
     app.extensions["sso_providers"] = providers.configured(settings)
-    app.extensions["gateway"] = Gateway(settings, wire, supply, Refresher(settings.upstream_oauth_providers, vault))
+    refresher = Refresher(settings.upstream_oauth_providers, vault)
+    app.extensions["gateway"] = Gateway(settings, wire, supply, refresher)
+    trial, consents = Trial(wire, guard, vault, refresher), Consents(wire, guard, vault)
+    app.extensions["plugin_pool"] = Remote(plugin) if plugin else Local(trial, consents)
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:
@@ -105,8 +129,8 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
     before[:] = [hook for hook in before if getattr(hook, "__self__", None) is not limiter]
     api.ERROR_SCHEMA = Refusal
     api.init_app(app)
-    celery.conf.update(tasks.configuration(settings))
-    tasks.bind(app)
+    celery.conf.update(clockwork.configuration(settings, tasks.TIMETABLE))
+    clockwork.bind(app)
     app.extensions["celery"] = celery
     statements.bind(settings.database_url, size=settings.statement_pool_size, timeout_ms=settings.statement_timeout_ms)
 
@@ -115,8 +139,19 @@ def _open_doors(app: Flask) -> None:
     requests_in.register(app)
     signing_in = (auth_api, sso_api, signup_api, account_api, factor_api, identities_api)
     pooling = (accounts_api, life_api, import_api, oauth_api, quotas_api, gifts_api)
-    administering = (users_api, recovery_api, invitations_api, settings_api, trust_api, audit_api, admin_quotas_api)
-    for door in (*signing_in, keys_api, *pooling, *administering):
+    administering = (
+        users_api,
+        recovery_api,
+        invitations_api,
+        settings_api,
+        trust_api,
+        audit_api,
+        admin_quotas_api,
+        models_api,
+        plugin_api,
+    )
+    by_plugin_contract = (plugin_pool_api, plugin_oauth_api, plugin_quotas_api, plugin_usage_api, pictures_api)
+    for door in (*signing_in, keys_api, *pooling, *by_plugin_contract, *administering):
         api.register_blueprint(door.blp)
     app.register_blueprint(v1.blueprint)
     api.register_blueprint(health.blueprint)

@@ -8,20 +8,18 @@ the variables and never a value.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
+from shared_accounts import setting_checks
 from shared_accounts.setting_values import (
     MICRO,
     OidcSettings,
     UpstreamOAuth,
-    is_weak,
     limits,
     names,
     oidc_providers,
@@ -34,9 +32,6 @@ from shared_accounts.setting_values import (
 )
 
 __all__ = ["MICRO", "ConfigurationError", "Settings", "load", "parse_value"]
-
-_UNITS = {"quota_capacity_per_account", "quota_refill_per_account", "gift_daily_limit"}
-_MAY_BE_ZERO = {"trusted_proxies", "supply_cache_seconds", *_UNITS}
 
 
 class ConfigurationError(Exception):
@@ -106,6 +101,10 @@ class Settings:
     gift_daily_limit: int = _setting(units, MICRO)
     default_completion_tokens: int = _setting(int, 1024)
 
+    plugin_api_base_url: str = _setting(url, "")
+    plugin_api_admin_key: str = _setting(str, "")
+    plugin_api_runs_in_utc: bool = _setting(switch, True)  # noqa: FBT003
+
     upstream_oauth_providers: tuple[UpstreamOAuth, ...] = _setting(upstream_oauth_providers, ())
     upstream_allowed_hosts: tuple[str, ...] = _setting(names, ())
     upstream_connect_timeout: float = _setting(float, 5.0)
@@ -133,10 +132,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if environ is None:
         environ = {**{k: v for k, v in dotenv_values(".env").items() if v is not None}, **os.environ}
     values, problems = _parse(environ)
-    problems += [*_out_of_range(values), *_weak(values)]
+    secrets = [spec.name for spec in dataclasses.fields(Settings) if spec.metadata["secret"]]
+    problems += [*setting_checks.out_of_range(values), *setting_checks.weak(values, secrets)]
     if not problems:
         settings = Settings(**values)
-        problems += _inconsistent(settings)
+        problems += setting_checks.inconsistent(settings)
     if problems:
         raise ConfigurationError("Cannot start. " + " ".join(problems))
     return settings
@@ -146,7 +146,7 @@ def parse_value(name: str, text: str) -> Any:
     """Read one setting as `load` would; raises `ValueError`, `KeyError` or `ArithmeticError`."""
     spec = Settings.__dataclass_fields__[name]
     value = spec.metadata["parse"](text)
-    if any(_out_of_range({name: value})):
+    if any(setting_checks.out_of_range({name: value})):
         raise ValueError(name)
     return value
 
@@ -166,35 +166,3 @@ def _parse(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
         except (ValueError, KeyError, ArithmeticError):
             problems.append(f"{name} is not a valid value.")
     return values, problems
-
-
-def _inconsistent(settings: Settings) -> Iterable[str]:
-    if settings.lease_seconds < 2 * settings.heartbeat_seconds:
-        yield "LEASE_SECONDS must be at least twice HEARTBEAT_SECONDS, or live streams would be reaped."
-    if settings.upstream_total_timeout < settings.upstream_first_byte_timeout:
-        yield "UPSTREAM_TOTAL_TIMEOUT must not be shorter than UPSTREAM_FIRST_BYTE_TIMEOUT."
-
-
-def _out_of_range(values: Mapping[str, Any]) -> Iterable[str]:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if not (0 < value < math.inf or (value == 0 and name in _MAY_BE_ZERO)):
-            yield f"{name.upper()} is out of range."
-
-
-def _weak(values: Mapping[str, Any]) -> Iterable[str]:
-    for key in values.get("plugin_api_encryption_key", ()):
-        try:
-            Fernet(key)
-        except ValueError:
-            yield "PLUGIN_API_ENCRYPTION_KEY is not a list of Fernet keys."
-    if values.get("app_env") == "development":
-        return
-    seen: set[str] = set()
-    for spec in dataclasses.fields(Settings):
-        value = values.get(spec.name, ()) if spec.metadata["secret"] else ()
-        for text in (value,) if isinstance(value, str) else value:
-            if is_weak(text) or text in seen:
-                yield f"{spec.name.upper()} is a weak, sample or reused secret."
-            seen.add(text)

@@ -159,6 +159,14 @@ class NoAccountAvailable(ServiceError):
     openai_code = "no_account_available"
 
 
+class NotProvisioned(NoAccountAvailable):
+    """The caller's user at the Plug-in API is still being made."""
+
+    code = "PLUGIN_NOT_READY"
+    message = "Your access is still being set up; try again in a moment."
+    retry_after = 5
+
+
 class Unavailable(ServiceError):
     """The service itself is short of something."""
 

@@ -14,10 +14,11 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from flask import Request
+from flask import Flask, Request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, missing, validate
 from webargs.flaskparser import FlaskParser, abort, is_json_request
+from werkzeug.routing import IntegerConverter
 
 from shared_accounts.errors import InvalidRequest, Unprocessable
 
@@ -64,6 +65,15 @@ class Done(Schema):
     success = fields.Boolean()
 
 
+class RowNumber(IntegerConverter):
+    """A row's number in a path. One that no row can have is no part of any path: 404, whatever the method.
+
+    With a bound on the value instead, a path would be known that one method finds and none may use: 405.
+    """
+
+    regex = "[0-9]{1,18}"  # whatever has so few digits is a bigint
+
+
 class _StrictParser(FlaskParser):
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs calls it so
         """Return the body's members; an empty body has none."""
@@ -106,9 +116,10 @@ class Door(Blueprint):  # type: ignore[misc]
     alt_response: _Decorates
     paginate: _Decorates
 
-    def add_url_rule(self, rule: str, *args: Any, **kwargs: Any) -> None:
-        """Add a rule; a row number beyond what the database can hold is no row, hence 404."""
-        super().add_url_rule(rule.replace("<int:", f"<int(max={_LARGEST}):"), *args, **kwargs)
+    def register(self, app: Flask, options: dict[str, Any]) -> None:
+        """Register the views; what stands for a number in their paths is a row's."""
+        app.url_map.converters["int"] = RowNumber
+        super().register(app, options)
 
     def refuses(self, *statuses: int) -> Callable[[View], View]:
         """Document these refusals of a view."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,9 @@ from shared_accounts.errors import BodyTooLarge, DatabaseUnavailable, ServiceErr
 from shared_accounts.extensions import limiter
 
 log = logging.getLogger(__name__)
+
+SHAPES: dict[str, Callable[[ServiceError], dict[str, Any]]] = {}
+"""How a refusal looks below other paths, whose clients have words of their own for it."""
 
 _A_MINUTE = 60
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
@@ -51,7 +55,8 @@ def register(app: Flask) -> None:
 
 def render(error: ServiceError) -> Response:
     """Answer a refusal in the shape the path asks for, with the headers clients act on."""
-    body = openai_body(error) if _speaks_openai() else _our_body(error)
+    shape = next((shape for prefix, shape in SHAPES.items() if request.path.startswith(prefix)), None)
+    body = shape(error) if shape else openai_body(error) if _speaks_openai() else _our_body(error)
     response = jsonify(body)
     response.status_code = error.status
     if error.status == HTTPStatus.UNAUTHORIZED:

@@ -16,6 +16,7 @@ from shared_accounts.errors import BodyTooLarge, InvalidRequest
 
 _CHUNK = 65536
 _PATIENCE_SECONDS = 10.0
+_CALLS = ("/v1/", "/v1beta/", "/api/plugin-api/chat/", "/api/plugin-api/v1beta/")
 
 
 class PagesOnly(SecureCookieSessionInterface):
@@ -77,8 +78,8 @@ def settings() -> Settings:
 def _receive() -> None:
     g.request_id = os.urandom(16).hex()
     limits = settings()
-    is_chat = request.path.endswith(("/chat/completions",))
-    limit = limits.max_body_bytes if is_chat else limits.max_management_body_bytes
+    is_call = request.path.startswith(_CALLS)
+    limit = limits.max_body_bytes if is_call else limits.max_management_body_bytes
     environ, length = request.environ, request.content_length
     if (length or 0) > limit:
         raise BodyTooLarge
@@ -104,6 +105,8 @@ def _count(stream: Body, limit: int) -> None:
 
 def _send(response: Response) -> Response:
     response.headers["x-request-id"] = g.get("request_id", "")
+    if request.path.startswith("/v1/messages"):
+        response.headers["request-id"] = g.get("request_id", "")  # as Anthropic's SDKs look for it
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "application/json":
         response.headers.setdefault("Cache-Control", "no-store")

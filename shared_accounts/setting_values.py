@@ -19,6 +19,7 @@ from limits import parse_many
 MICRO = 1_000_000
 """Micro-units in one unit of quota (specification section 1)."""
 
+_MOST_UNITS = 1_000_000
 _SAMPLES = ("change-this", "your-secret", "your-encryption", "changeme", "example", "password")
 _MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2 asks this of an HS256 key
 _MIN_SECRET_BITS = 128
@@ -63,8 +64,11 @@ class UpstreamOAuth:
 
 
 def units(text: str) -> int:
-    """Read units of quota, return micro-units."""
-    return int((Decimal(text) * MICRO).to_integral_value())
+    """Read units of quota, so few that a pool can count them; return micro-units."""
+    found = Decimal(text)
+    if abs(found) > _MOST_UNITS:
+        raise ValueError(text)
+    return int((found * MICRO).to_integral_value())
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -11,21 +11,26 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from celery import Task
 from celery.schedules import crontab
-from flask import Flask, current_app
+from flask import current_app
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
-from shared_accounts.accounts import contribution, health, tally
+from shared_accounts import live_settings
+from shared_accounts.accounts import contribution, earnings, health, tally
 from shared_accounts.accounts.refresher import Refresher
+from shared_accounts.accounts.trial import Trial
 from shared_accounts.auth import sessions, tickets
-from shared_accounts.config import Settings
-from shared_accounts.extensions import celery, db
+from shared_accounts.clockwork import soon, task
+from shared_accounts.extensions import db
 from shared_accounts.gateway import books
+from shared_accounts.plugin import bindings, provisioning
 from shared_accounts.quotas import proof, refill
+from shared_accounts.users import roster
 
 log = logging.getLogger(__name__)
 
-_SOFT_SECONDS, _HARD_SECONDS = 50, 60
+_ATTEMPTS_IN_A_ROW = 6  # further ones are the timetable's: a message must not wait longer than it is visible
 
 TIMETABLE: dict[str, dict[str, Any]] = {
     # The first run after the hour pays, the others find nothing due; a missed one is made up in five minutes.
@@ -35,67 +40,24 @@ TIMETABLE: dict[str, dict[str, Any]] = {
     "recount windows": {"task": "shared_accounts.recount_windows", "schedule": crontab(minute="3-59/5")},
     "close abandoned exchanges": {"task": "shared_accounts.close_abandoned_exchanges", "schedule": 20.0},
     "refresh upstream tokens": {"task": "shared_accounts.refresh_upstream_tokens", "schedule": 60.0},
+    "regroup accounts": {"task": "shared_accounts.regroup_accounts", "schedule": crontab(minute="37")},
+    "look after plug-in users": {"task": "shared_accounts.sweep_plugin_users", "schedule": crontab(minute="4-59/10")},
     "forget what is over": {"task": "shared_accounts.forget_what_is_over", "schedule": crontab(minute="23")},
     "prove the ledger": {"task": "shared_accounts.prove_ledger", "schedule": crontab(minute="7")},
 }
 
 
-def configuration(settings: Settings) -> dict[str, Any]:
-    """Celery's settings: results are rows, not messages; a broker that hangs must not hang us."""
-    return {
-        "broker_url": settings.redis_url,
-        "broker_connection_retry_on_startup": True,
-        "broker_transport_options": {
-            "socket_timeout": 2,
-            "socket_connect_timeout": 1,
-            # Longer than the longest task: a task that is still running must not be handed out again.
-            "visibility_timeout": 5 * _HARD_SECONDS,
-            "unacked_restore_throttle": 1,
-        },
-        "task_ignore_result": True,
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "task_soft_time_limit": _SOFT_SECONDS,
-        "task_time_limit": _HARD_SECONDS,
-        "task_publish_retry": False,
-        "worker_prefetch_multiplier": 1,
-        "worker_hijack_root_logger": False,
-        "worker_redirect_stdouts": False,
-        "beat_schedule": TIMETABLE,
-        "beat_max_loop_interval": 30,
-        "timezone": "UTC",
-    }
+@event.listens_for(db.session, "after_commit")
+def _welcome(session: Session) -> None:
+    """Have whoever was let in by this transaction provided for, by whichever door she came: none can forget it."""
+    if session.in_nested_transaction():
+        return
+    for user_id in session.info.pop(roster.NEWCOMERS, ()):
+        if current_app.extensions["plugin"] is not None:
+            soon(provision_plugin_user, user_id)
 
 
-class ContextTask(Task):  # type: ignore[misc]
-    """A task that sees what a request sees."""
-
-    app_to_enter: Flask
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run in the application's context."""
-        with self.app_to_enter.app_context():
-            return self.run(*args, **kwargs)
-
-
-celery.Task = ContextTask
-
-
-def _task(name: str) -> Callable[[Callable[[], None]], Task]:
-    """Register a task under a name that outlives moves of its code, with limits that end it if it hangs."""
-    made: Callable[[Callable[[], None]], Task] = celery.task(
-        name=f"shared_accounts.{name}", soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS
-    )
-    return made
-
-
-def bind(app: Flask) -> None:
-    """Run every task inside this application's context."""
-    ContextTask.app_to_enter = app
-    celery.set_default()
-
-
-@_task("refill_quotas")
+@task("refill_quotas")
 def refill_quotas() -> None:
     """Give every pool the full hours it has not received yet."""
     moved = refill.refill()
@@ -103,7 +65,7 @@ def refill_quotas() -> None:
     log.info("quotas refilled", extra={"pools": moved})
 
 
-@_task("close_abandoned_exchanges")
+@task("close_abandoned_exchanges")
 def close_abandoned_exchanges() -> None:
     """Settle what workers that died have left open."""
     closed = books.close_abandoned()
@@ -111,7 +73,7 @@ def close_abandoned_exchanges() -> None:
         log.warning("abandoned exchanges closed", extra={"exchanges": closed})
 
 
-@_task("refresh_upstream_tokens")
+@task("refresh_upstream_tokens")
 def refresh_upstream_tokens() -> None:
     """Exchange the upstream tokens that end soon for fresh ones, an account at a time."""
     parts = current_app.extensions
@@ -123,30 +85,29 @@ def refresh_upstream_tokens() -> None:
         log.info("upstream tokens refreshed", extra={"accounts": dict(seen)})
 
 
-@_task("finish_draining")
+@task("finish_draining")
 def finish_draining() -> None:
     """Withdraw for good the accounts whose last exchange has ended."""
-    done = contribution.finish_draining()
-    db.session.commit()
+    done = _one_by_one(contribution.finish_draining)
     if done:
         log.info("accounts withdrawn", extra={"accounts": done})
 
 
-@_task("probe_accounts")
+@task("probe_accounts")
 def probe_accounts() -> None:
     """Give up on accounts that only fail, and ask those whose turn it is whether they work."""
-    broken = health.give_up_on()
-    db.session.commit()
+    broken = _one_by_one(health.give_up_on)
     parts = current_app.extensions
-    for due in health.take_turns(parts["vault"]):
+    trial = Trial(parts["wire"], parts["guard"], parts["vault"], parts["gateway"].refresher)
+    for due in health.take_turns():
         db.session.commit()  # no transaction waits for an upstream
-        health.conclude(due, health.works(due, parts["wire"], parts["guard"]))
+        health.conclude(due, trial.run(due.id))
         db.session.commit()
     if broken:
         log.warning("accounts broken", extra={"accounts": broken})
 
 
-@_task("recount_windows")
+@task("recount_windows")
 def recount_windows() -> None:
     """Mend the windows that a dying worker had not finished counting."""
     wrong = tally.recount()
@@ -155,7 +116,51 @@ def recount_windows() -> None:
         log.info("windows recounted", extra={"windows": wrong})
 
 
-@_task("forget_what_is_over")
+@task("regroup_accounts")
+def regroup_accounts() -> None:
+    """Let what accounts earn their owners follow the rules for models, an account at a time."""
+    settings = live_settings.current(current_app.extensions["settings"])
+    moved = 0
+    for account_id in earnings.outdated(settings):
+        moved += earnings.bring_up_to_date(account_id, settings)
+        db.session.commit()
+    if moved:
+        log.info("accounts regrouped", extra={"accounts": moved})
+
+
+@task("provision_plugin_user")
+def provision_plugin_user(user_id: int) -> None:
+    """Give a user her counterpart at the Plug-in API; while that fails, try again, more and more seldom."""
+    if _provisioned(user_id):
+        return
+    binding = bindings.of(user_id)
+    if binding is not None and binding.problem is not None and binding.attempts <= _ATTEMPTS_IN_A_ROW:
+        soon(provision_plugin_user, user_id, countdown=bindings.wait(binding.attempts))
+
+
+@task("sweep_plugin_users")
+def sweep_plugin_users() -> None:
+    """Look after everybody whose counterpart at the Plug-in API is missing, or due to be looked at."""
+    for user_id in bindings.due() if current_app.extensions["plugin"] else ():
+        soon(look_after_plugin_user, user_id)
+
+
+@task("look_after_plugin_user")
+def look_after_plugin_user(user_id: int) -> None:
+    """See that a user's counterpart is there, her key good and her models known."""
+    _provisioned(user_id, again=True)
+
+
+def _provisioned(user_id: int, *, again: bool = False) -> bool:
+    plugin = current_app.extensions["plugin"]
+    if plugin is None:
+        return True
+    for _ in provisioning.provision(plugin, user_id, again=again):
+        db.session.commit()
+    return bindings.is_ready(user_id)
+
+
+@task("forget_what_is_over")
 def forget_what_is_over() -> None:
     """Delete tickets nobody can redeem any more, and sessions that have been over for a month."""
     gone = {"tickets": tickets.forget_expired(), "sessions": sessions.forget_old()}
@@ -163,7 +168,7 @@ def forget_what_is_over() -> None:
     log.info("forgot what is over", extra=gone)
 
 
-@_task("prove_ledger")
+@task("prove_ledger")
 def prove_ledger() -> None:
     """Prove every pool from its rows, and cry out if one is wrong."""
     problems = proof.verify()
@@ -171,3 +176,13 @@ def prove_ledger() -> None:
         log.critical("ledger proof failed", extra={"problem": problem})
     if not problems:
         log.info("ledger proved", extra={"pools": proof.count_pools()})
+
+
+def _one_by_one(act: Callable[[], bool]) -> int:
+    """Do it until there is nothing left to do, each time in a transaction of its own; returns how often there was."""
+    count = 0
+    while act():
+        db.session.commit()
+        count += 1
+    db.session.commit()
+    return count

@@ -114,13 +114,19 @@ def withdraw(account: Account) -> None:
     db.session.flush()
 
 
-def finish_draining() -> int:
-    """Withdraw for good what has no exchange under way any more; returns how many."""
-    draining = select(Account).where(Account.state == "draining").with_for_update(skip_locked=True)
-    done = [account for account in db.session.scalars(draining) if not _is_busy(account.id)]
-    for account in done:
-        withdraw(account)
-    return len(done)
+def finish_draining() -> bool:
+    """Withdraw for good one account that has no exchange under way any more; returns whether there was one.
+
+    The caller commits before the next one: a transaction that withdrew several would lock their owners' pools one
+    after another, and so wait in a circle with whoever locks them in order.
+    """
+    busy = select(UsageLog.id).where(UsageLog.account_id == Account.id, UsageLog.state == "open").exists()
+    drained = select(Account).where(Account.state == "draining", ~busy)
+    account = db.session.scalar(drained.order_by(Account.id).limit(1).with_for_update(skip_locked=True))
+    if account is None:
+        return False
+    withdraw(account)
+    return True
 
 
 def mine(owner_id: int, account_id: int) -> Account:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from shared_accounts.accounts.models import OUT_OF_SERVICE, Account
+from shared_accounts.accounts.models import OUT_OF_SERVICE, Account, AccountWindow
 from shared_accounts.config import MICRO, Settings
 from shared_accounts.extensions import db
 from shared_accounts.quotas import ledger, pricing, rules
@@ -24,12 +25,21 @@ _EARNS = (Account.sharing == "shared") & Account.state.not_in(("draining", "with
 
 
 def credit(account: Account, settings: Settings) -> None:
-    """Credit the owner with what her account is worth, if she shares it."""
+    """Credit the owner with what her account is worth, if she shares it; the balance with what is left of its windows.
+
+    Specification section 5: an account whose window is half used brings half of its opening balance.
+    """
+    in_force = rules.current(reference=settings.reference_allowance_tokens)
+    terms = _terms(account.models, account.allowance_tokens, settings, in_force)
+    left = _left(account, in_force)
+    _grow(account, {group: replace(one, balance=int(one.balance * left.get(group, 1))) for group, one in terms.items()})
+
+
+def _grow(account: Account, terms: dict[str, Terms]) -> None:
     if account.sharing != "shared":
         return
     _hold_pools(account.owner_id)
-    in_force = rules.current(reference=settings.reference_allowance_tokens)
-    ledger.grow(account.owner_id, account.id, _terms(account.models, account.allowance_tokens, settings, in_force))
+    ledger.grow(account.owner_id, account.id, terms)
     if account.state in OUT_OF_SERVICE:
         ledger.rest(account.id, resting=True)
 
@@ -66,8 +76,20 @@ def bring_up_to_date(account_id: int, settings: Settings) -> bool:
     if _credited(account_id)[account_id] == _figures(terms):
         return False
     take_back(account)
-    credit(account, settings)
+    _grow(account, terms)  # whole: it is not the owner who changed something
     return True
+
+
+def _left(account: Account, in_force: Rules) -> dict[str, float]:
+    """Return what is left, from 0 to 1, of each window of the account that runs now."""
+    running = select(AccountWindow).where(AccountWindow.account_id == account.id)
+    now, left = db.session.execute(select(func.now())).scalar_one(), {}
+    for row in db.session.scalars(running):
+        used = row.used * in_force.reference(row.model_group) / (account.allowance_tokens * MICRO)
+        is_exhausted = row.exhausted_until is not None and row.exhausted_until > now
+        if is_exhausted or row.resets_at > now:
+            left[row.model_group] = 0.0 if is_exhausted else max(0.0, 1 - used)
+    return left
 
 
 def _terms(models: Iterable[str], allowance_tokens: int, settings: Settings, in_force: Rules) -> dict[str, Terms]:

@@ -29,7 +29,8 @@ with due as (
 update accounts set probed_at = now() from due where accounts.id = due.id
 returning accounts.id, accounts.state"""
 
-_HOPELESS = "select id from accounts where state = 'active' and strikes >= :most order by id"
+_HOPELESS = """
+select id from accounts where state = 'active' and strikes >= :most order by id limit 1 for update skip locked"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,15 @@ class Due:
     state: str
 
 
-def give_up_on() -> int:
-    """Take out what has failed so often in a row that only a probe may try it again; returns how many."""
-    hopeless = db.session.scalars(text(_HOPELESS), {"most": standing.STRIKES_BROKEN})
+def give_up_on() -> bool:
+    """Take out one account that has failed so often in a row that only a probe may try it again.
+
+    Returns whether there was one. The caller commits before the next one: a transaction that took out several would
+    lock their owners' pools one after another, and so wait in a circle with whoever locks them in order.
+    """
+    account_id = db.session.scalar(text(_HOPELESS), {"most": standing.STRIKES_BROKEN})
     reason = f"it failed {standing.STRIKES_BROKEN} times in a row"
-    return sum(standing.take_out(account_id, "broken", reason) for account_id in list(hopeless))
+    return account_id is not None and standing.take_out(account_id, "broken", reason)
 
 
 def take_turns(most: int = 3) -> Iterator[Due]:

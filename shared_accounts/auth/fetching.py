@@ -10,7 +10,6 @@ from authlib.integrations.requests_client import OAuth2Session  # type: ignore[i
 
 from shared_accounts.auth.refused import ProviderUnreachable
 from shared_accounts.outbound import visits
-from shared_accounts.outbound.transport import tls as _tls  # noqa: F401 - for tests that bring authorities of their own
 from shared_accounts.outbound.visits import BadAnswer, visit
 
 __all__ = ["BadAnswer", "ask", "exchange", "visit"]

@@ -10,7 +10,7 @@ from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import DatabaseUnavailable
 from shared_accounts.gateway import books
 from shared_accounts.gateway.books import Opening
-from shared_accounts.gateway.chat import ChatRequest
+from shared_accounts.gateway.calls import Call
 from shared_accounts.quotas import pricing
 from shared_accounts.quotas.pricing import Tokens
 
@@ -23,12 +23,12 @@ class Allowance:
 
     __slots__ = ("_covered", "_opening", "_prompt", "_step")
 
-    def __init__(self, opening: Opening, candidate: Candidate | None, chat: ChatRequest) -> None:
+    def __init__(self, opening: Opening, candidate: Candidate | None, call: Call) -> None:
         self._opening = opening
-        self._prompt = chat.prompt_tokens
-        self._step = chat.most_completion_tokens
+        self._prompt = call.prompt_tokens
+        self._step = call.most_completion_tokens
         is_own = candidate is None or candidate.owner_id == opening.caller.user_id
-        self._covered = float("inf") if is_own else self._step * (_TOLERANCE if chat.is_bounded else 1)
+        self._covered = float("inf") if is_own else self._step * (_TOLERANCE if call.is_bounded else 1)
 
     def covers(self, completion: int) -> bool:
         """Tell whether so many tokens are paid for, if need be by setting more aside."""

@@ -14,7 +14,7 @@ from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import ServiceError
 from shared_accounts.extensions import db
 from shared_accounts.gateway import books, consequences, reading, upstream, verdicts
-from shared_accounts.gateway.chat import ChatRequest
+from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.upstream import UpstreamRefused
@@ -22,19 +22,22 @@ from shared_accounts.outbound.wire import Unreachable
 from shared_accounts.quotas import forecast, pricing
 from shared_accounts.users.roster import Caller
 
-_UNAVAILABLE = "unavailable: "
+_SERVED, _UNAVAILABLE = "served", "unavailable: "
+_BUSY = f"{_UNAVAILABLE}it is busy"
+_SHORT = "your quota does not hold it"
+_PAUSES = (0.02, 0.05, 0.1, 0.2)
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
-def open_exchange(gateway: Gateway, caller: Caller, chat: ChatRequest, endpoint: str, client: object) -> Exchange:
+def open_exchange(gateway: Gateway, caller: Caller, call: Call, endpoint: str, client: object) -> Exchange:
     """Return an exchange whose upstream has begun to answer; raises a `ServiceError` when nobody serves.
 
     Nothing stays reserved when it raises.
     """
-    rule = gateway.rules.of(chat.model)
-    chat = chat.asking_for(rule.model)
-    opening = _opening(gateway, caller, chat, rule, endpoint)
-    exchange = Exchange(gateway, opening, chat)
+    rule = gateway.rules.of(call.model)
+    call = call.asking_for(rule.model)
+    opening = _opening(gateway, caller, call, rule, endpoint)
+    exchange = Exchange(gateway, opening, call)
     exchange.watch_client(client)
     try:
         _attempt_all(gateway, opening, exchange)
@@ -55,51 +58,71 @@ def new_id() -> str:
     return f"{(moment << 80) | (0x7 << 76) | (0b10 << 62) | random:032x}"
 
 
-def _opening(gateway: Gateway, caller: Caller, chat: ChatRequest, rule: pricing.Rule, endpoint: str) -> books.Opening:
-    tokens = pricing.Tokens(chat.prompt_tokens, chat.most_completion_tokens)
+def _opening(gateway: Gateway, caller: Caller, call: Call, rule: pricing.Rule, endpoint: str) -> books.Opening:
+    tokens = pricing.Tokens(call.prompt_tokens, call.most_completion_tokens)
     return books.Opening(
         id=new_id(),
         caller=caller,
-        model=chat.model,
+        model=call.model,
         rule=rule,
         estimate=pricing.cost(tokens, rule),
         endpoint=endpoint,
-        stream=chat.stream,
+        stream=call.stream,
         worker=gateway.worker,
         lease_seconds=gateway.settings.lease_seconds,
     )
 
 
 def _attempt_all(gateway: Gateway, opening: books.Opening, exchange: Exchange) -> None:
+    """Go round until somebody serves; while all that is missing is a free slot, a little longer.
+
+    An account's last exchange may still be settling when its client already sends the next.
+    """
     refusals: list[UpstreamRefused] = []
-    short = False
+    for pause in (*_PAUSES, None):
+        exchange.passed_over.clear()
+        verdict = _go_round(gateway, opening, exchange, refusals)
+        if verdict == _SERVED:
+            return
+        if verdict != _BUSY or pause is None or refusals or exchange.cause:
+            break
+        time.sleep(pause)
+    short = verdict == "short"
+    raise verdicts.cut_short(exchange.cause) or verdicts.explained(gateway, opening, refusals, short=short)
+
+
+def _go_round(
+    gateway: Gateway, opening: books.Opening, exchange: Exchange, refusals: list[UpstreamRefused]
+) -> str | None:
+    """Try one after the other; returns `served`, `short` (of quota), `busy` when somebody only lacks a slot."""
+    seen: set[str] = set()
     for candidate in _candidates(gateway, opening, exchange):
         if exchange.cause or len(refusals) >= gateway.settings.max_attempts:
             break
-        if short and candidate.owner_id != opening.caller.user_id:
-            exchange.pass_over(candidate, "your quota does not hold it")
+        if "short" in seen and candidate.owner_id != opening.caller.user_id:
+            exchange.pass_over(candidate, _SHORT)
             continue
         verdict = _open(exchange, opening, candidate)
+        seen.add(verdict)
         if verdict == "short":
-            short = True
-            exchange.pass_over(candidate, "your quota does not hold it")
+            exchange.pass_over(candidate, _SHORT)
         elif verdict.startswith(_UNAVAILABLE):
             exchange.pass_over(candidate, verdict.removeprefix(_UNAVAILABLE))
             gateway.supply.forget(opening.model)
         elif verdict == books.OPEN:
             refused = _attempt(gateway, exchange, candidate, opening)
             if refused is None:
-                return
+                return _SERVED
             refusals.append(refused)
         else:
             raise verdicts.denied(gateway, opening.caller, verdict)
-    raise verdicts.cut_short(exchange.cause) or verdicts.explained(gateway, opening, refusals, short=short)
+    return next((verdict for verdict in ("short", _BUSY) if verdict in seen), None)
 
 
 def _candidates(gateway: Gateway, opening: books.Opening, exchange: Exchange) -> Iterator[Candidate]:
     """Yield who could serve; after the last one whoever the list, which may be old, has not named yet."""
     seen: set[int] = set()
-    supply, caller, conversation = gateway.supply, opening.caller, exchange.chat.conversation
+    supply, caller, conversation = gateway.supply, opening.caller, exchange.call.conversation
 
     def cooling(candidate: Candidate) -> None:
         exchange.pass_over(candidate, "it is cooling down")
@@ -154,8 +177,8 @@ def _attempt(
 def _begin(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
     """Send, and read until it is certain that the upstream serves: a first event, or the whole JSON answer."""
     try:
-        exchange.answer = upstream.send(gateway.wire, candidate, exchange.chat, hold=exchange.hold)
-        error = reading.first_events(exchange) if exchange.chat.stream else reading.whole(exchange)
+        exchange.answer = upstream.send(gateway.wire, candidate, exchange.call, hold=exchange.hold)
+        error = reading.first_events(exchange) if exchange.call.stream else reading.whole(exchange)
     except Unreachable as broken:
         raise upstream.unreachable(broken, late=exchange.late) from broken
     if error:

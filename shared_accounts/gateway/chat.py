@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
 import orjson
 
 from shared_accounts.errors import InvalidRequest
+from shared_accounts.gateway.calls import Call
 from shared_accounts.quotas import pricing
 
 _LONGEST_MODEL = 200
 _MOST_TOKENS = 10_000_000
 _MOST_CHOICES = 128
 _LIMITS = ("max_completion_tokens", "max_tokens")
-_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _STREAM_OPTIONS = re.compile(rb'"stream_options"\s*:\s*(null|\{[^{}]*\})')
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """What the gateway needs to know of a chat body, and the bytes to send on."""
-
-    model: str
-    stream: bool
-    show_usage: bool
-    """Whether the client asked for the usage frame; we always ask the upstream for it."""
-    prompt_tokens: int
-    """An estimate, for the reservation and for calls whose usage never comes."""
-    most_completion_tokens: int
-    body: bytes
-    conversation: int | None = None
-    """The same for every turn of a conversation that has begun to go on; nothing for a first question."""
-    is_bounded: bool = False
-    """Whether the client said how long the answer may become."""
-
-    def asking_for(self, model: str) -> ChatRequest:
-        """Return the same request for a model by its upstream's name; nothing else of its bytes changes."""
-        if model == self.model:
-            return self
-        return replace(self, model=model, body=_renamed(self.body, self.model, model))
-
-
-def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int) -> ChatRequest:
+def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int) -> Call:
     """Read a chat body; raises `InvalidRequest` naming the field that cannot be used."""
-    body = _object(raw)
+    body = parsed(raw)
     model = body.get("model")
     if not isinstance(model, str) or not 1 <= len(model) <= _LONGEST_MODEL or "\x00" in model:
         raise InvalidRequest(f"model must be a string of 1 to {_LONGEST_MODEL} characters.", field="model")
@@ -57,7 +32,7 @@ def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise InvalidRequest("stream_options must be an object.", field="stream_options")
-    return ChatRequest(
+    return Call(
         model=model,
         stream=stream,
         show_usage=bool(options and options.get("include_usage")),
@@ -79,7 +54,8 @@ def _conversation(body: dict[str, Any]) -> int | None:
     return None if first is None else crc32(orjson.dumps(messages[:first]))
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def parsed(raw: bytes) -> dict[str, Any]:
+    """Return a body's object; raises `InvalidRequest` when it is none."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -141,13 +117,6 @@ def _asking_for_usage(raw: bytes, body: dict[str, Any]) -> bytes:
     if len(found) == 1 and _says(found[0][1], body["stream_options"]):
         return raw[: found[0].start(1)] + asking + raw[found[0].end(1) :]
     return orjson.dumps({**body, "stream_options": orjson.Fragment(asking)})
-
-
-def _renamed(raw: bytes, alias: str, model: str) -> bytes:
-    found = list(_MODEL.finditer(raw))
-    if len(found) == 1 and _says(found[0][1], alias):
-        return raw[: found[0].start(1)] + orjson.dumps(model) + raw[found[0].end(1) :]
-    return orjson.dumps({**orjson.loads(raw), "model": model})
 
 
 def _says(text: bytes, value: object) -> bool:

@@ -37,7 +37,7 @@ def believe(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
     if wait is not None:
         reason = "its upstream has nothing left"
         standing.cool(candidate.id, seconds=wait, default=wait, reason=reason, exchange_id=exchange.id)
-        gateway.supply.forget(exchange.chat.model)
+        gateway.supply.forget(exchange.call.model)
 
 
 def blame(gateway: Gateway, exchange: Exchange, candidate: Candidate, refused: UpstreamRefused) -> None:
@@ -54,4 +54,4 @@ def blame(gateway: Gateway, exchange: Exchange, candidate: Candidate, refused: U
         standing.cool(candidate.id, seconds=seconds, default=default, reason=refused.reason, exchange_id=exchange.id)
     else:
         standing.strike(candidate.id, default=default, reason=refused.reason, exchange_id=exchange.id)
-    gateway.supply.forget(exchange.chat.model)
+    gateway.supply.forget(exchange.call.model)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from time import monotonic, time
-from typing import TYPE_CHECKING, NamedTuple
-
-import orjson
+from time import monotonic
+from typing import TYPE_CHECKING
 
 from shared_accounts.gateway.books import Closing
+from shared_accounts.gateway.voices import Words
 from shared_accounts.quotas import pricing
 from shared_accounts.quotas.pricing import Tokens
 
 if TYPE_CHECKING:
     from shared_accounts.gateway.exchange import Exchange
-
-
-class Words(NamedTuple):
-    """What a client is told when its stream ends too soon."""
-
-    message: str
-    code: str
-    type: str = "server_error"
 
 
 LAST_WORDS = {
@@ -32,8 +22,6 @@ LAST_WORDS = {
     "outgrown": Words("Your quota holds no longer answer than this.", "insufficient_quota", "insufficient_quota"),
 }
 """By the cause of the end."""
-
-_ID = re.compile(rb'"id"\s*:\s*("[^"\\]{1,200}")')
 
 
 @dataclass(slots=True)
@@ -68,28 +56,6 @@ def closing(exchange: Exchange, rule: pricing.Rule) -> Closing:
     )
 
 
-def last_events(exchange: Exchange, words: Words) -> bytes:
-    """Return the events that end a stream too soon; one cut for length says so first, as OpenAI's do.
-
-    No `[DONE]` follows: to every SDK that is a clean end.
-    """
-    error = {"error": {"message": words.message, "type": words.type, "param": None, "code": words.code}}
-    last = b"data: " + orjson.dumps(error) + b"\n\n"
-    return _cut_for_length(exchange) + last if exchange.cause == "outgrown" else last
-
-
-def _cut_for_length(exchange: Exchange) -> bytes:
-    named = _ID.search(exchange.body)
-    chunk = {
-        "id": orjson.Fragment(named[1]) if named else f"chatcmpl-{exchange.id}",
-        "object": "chat.completion.chunk",
-        "created": int(time()),
-        "model": exchange.chat.model,
-        "choices": [{"index": 0, "delta": {}, "finish_reason": "length"}],
-    }
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
-
-
 def _bill(exchange: Exchange, outcome: str) -> tuple[str, Tokens | None]:
     """Tell what was consumed and how we know; an answer that never began costs nothing unless its client left it."""
     if outcome == "failed" or not exchange.sent or not (exchange.serving or outcome == "client_left"):
@@ -100,4 +66,4 @@ def _bill(exchange: Exchange, outcome: str) -> tuple[str, Tokens | None]:
     # A running total says what was consumed up to it, and never too much.
     tokens = Tokens(said.prompt, max(said.completion, estimate), said.cached) if said else None
     basis = "estimated" if outcome == "served" else "partial"
-    return basis, tokens or Tokens(exchange.chat.prompt_tokens, estimate)
+    return basis, tokens or Tokens(exchange.call.prompt_tokens, estimate)

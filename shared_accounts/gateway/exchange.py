@@ -18,10 +18,12 @@ from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import DatabaseUnavailable
 from shared_accounts.gateway import books
 from shared_accounts.gateway.allowance import Allowance
-from shared_accounts.gateway.chat import ChatRequest
-from shared_accounts.gateway.ending import LAST_WORDS, Timing, closing, last_events
-from shared_accounts.gateway.sse import DONE, Meter
+from shared_accounts.gateway.calls import Call
+from shared_accounts.gateway.ending import LAST_WORDS, Timing, closing
+from shared_accounts.gateway.sse import Meter
+from shared_accounts.gateway.voices import Voice
 from shared_accounts.gateway.watch import ClientWatch
+from shared_accounts.gateway.wording import Wording
 from shared_accounts.outbound.line import Line
 from shared_accounts.outbound.wire import Answer, Unreachable
 
@@ -33,18 +35,18 @@ _MOST_PASSED_OVER = 16
 
 
 class Exchange:
-    """One chat, from the first attempt to the settled line."""
+    """One call, from the first attempt to the settled line."""
 
-    def __init__(self, gateway: Gateway, opening: books.Opening, chat: ChatRequest) -> None:
+    def __init__(self, gateway: Gateway, opening: books.Opening, call: Call) -> None:
         self.id = opening.id
-        self.chat = chat
+        self.call = call
         self.passed_over: list[dict[str, Any]] = []
         self.attempts: list[dict[str, Any]] = []
         self.candidate: Candidate | None = None
         self.answer: Answer | None = None
-        self.body = b""
-        """A whole JSON answer, or the first events of a stream."""
-        self.meter = Meter(show_usage=chat.show_usage)
+        self.body, self.content_type = b"", "application/json"
+        """A whole answer, or the first events of a stream."""
+        self.meter, self.voice = Meter(show_usage=call.show_usage), Voice(call)
         self.opened = False
         """Whether the books may know it."""
         self.sent = False
@@ -63,16 +65,15 @@ class Exchange:
         self._client: ClientWatch | None = None
         self._ended = 0.0
         self._closing: books.Closing | None = None
-        self._total_deadline = self.timing.started + gateway.settings.upstream_total_timeout
-        self._deadline = self.timing.started + gateway.settings.upstream_first_byte_timeout
+        self._total_deadline, self._deadline = gateway.deadlines(self.timing.started)
         gateway.watch.add(self)
 
-    def hold(self, line: Line) -> None:
+    def hold(self, line: Line, wording: Wording) -> None:
         """Remember the connection to shut if this exchange must end; an exchange already ended shuts it at once."""
         self._line = line
         self.timing.first_byte, self.late = None, False
-        self.meter = Meter(show_usage=self.chat.show_usage)
-        self._deadline = monotonic() + self._gateway.settings.upstream_first_byte_timeout
+        self.meter, self.voice = wording.meter(), wording.voice()
+        self._deadline = self._gateway.deadlines(monotonic())[1]
         if self.cause:
             line.shut()
         else:
@@ -127,17 +128,17 @@ class Exchange:
     def relay(self) -> Iterator[bytes]:
         """Pass a stream on as its bytes arrive; a stream that fails ends with an error event and no `[DONE]`."""
         self.outcome = "client_left"  # what stands if nobody reads us to the end
-        allowance = Allowance(self._opening, self.candidate, self.chat)
-        if self.body:
-            yield self.body
+        allowance = Allowance(self._opening, self.candidate, self.call)
+        if first := self.voice.feed(self.body):
+            yield first
         try:
             while not (self.meter.done or self.meter.error or self.cause) and (data := self.read()):
                 passed = self.meter.feed(data)
                 if not (self.meter.finished or allowance.covers(self.meter.completion_estimate())):
                     self.abort("outgrown")
-                elif passed:
-                    yield passed
-            if not self.cause and (rest := self.meter.flush()):
+                elif said := self.voice.feed(passed):
+                    yield said
+            if not self.cause and (rest := self.voice.feed(self.meter.flush())):
                 yield rest
         except Unreachable:
             self.cause = self.cause or "broken"
@@ -183,17 +184,17 @@ class Exchange:
 
     def _count(self, candidate: Candidate, closing: books.Closing) -> None:
         tokens = closing.tokens.prompt + closing.tokens.completion if closing.tokens else 0
-        caller, rule = self._opening.caller, self._opening.rule
-        self._gateway.tally.add(candidate.id, rule.group, caller.user_id, tokens=tokens, cost=closing.cost)
+        user_id, group = self._opening.caller.user_id, self._opening.rule.group
+        self._gateway.tally.add(candidate.id, group, user_id, tokens=tokens, cost=closing.cost)
 
     def _end(self) -> bytes:
-        """Return what the client should still get: an error event, the missing `[DONE]`, or nothing."""
+        """Return what the client should still get: an error event, the end its dialect lacks, or nothing."""
         if self.cause == "client_left" and not self.meter.done:
             return b""
         if not self.meter.done and (self.meter.error or self.cause or not self.meter.finished):
             words = LAST_WORDS[self.cause or "broken"]
             self.finish(self.cause or "broken", status=200, error_code=words.code)
-            return b"" if self.meter.error else last_events(self, words)
+            for_length = self.cause == "outgrown"
+            return b"" if self.meter.error else self.voice.fail(words, self.body, for_length=for_length)
         self.finish("served", status=200)
-        # Some upstreams end after the finish reason without saying so.
-        return b"" if self.meter.done else DONE
+        return self.voice.end(was_said=self.meter.done)

@@ -42,6 +42,10 @@ class Gateway:
         """Who we are in the usage log, read after any fork."""
         return f"{socket.gethostname()}:{os.getpid()}"
 
+    def deadlines(self, start: float) -> tuple[float, float]:
+        """Return when an exchange that begins now must be over, and when its upstream must have begun to answer."""
+        return start + self.settings.upstream_total_timeout, start + self.settings.upstream_first_byte_timeout
+
     def take(self, exchange: Exchange, candidate: Candidate) -> None:
         """Count an exchange on its account, so that the next one prefers another."""
         exchange.candidate = candidate

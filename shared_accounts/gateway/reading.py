@@ -41,7 +41,8 @@ def whole(exchange: Exchange) -> UpstreamRefused | None:
             return UpstreamRefused(upstream.FAULT, "the answer is too long", status=200)
     exchange.body = bytes(body)
     frame = upstream.parsed(exchange.body)
-    if frame is None:
+    if frame is None and exchange.call.is_chat:
         return UpstreamRefused(upstream.FAULT, "answered no JSON", status=200)
-    exchange.meter.read_whole(frame, len(body))
-    return upstream.refused_by_error(frame) if frame.get("error") else None
+    exchange.meter.read_whole(frame or {}, len(body))
+    error = exchange.meter.error or frame
+    return upstream.refused_by_error(error) if error and error.get("error") else None

@@ -9,7 +9,7 @@ forged by what a model says.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -30,13 +30,18 @@ DONE = b"data: [DONE]\n\n"
 class Meter:
     """Follows one stream: `feed` gives back what may be sent on, the attributes say what has been seen."""
 
+    mark: ClassVar[re.Pattern[bytes]] = _MARK
+    """What an event has in it that is worth decoding."""
+
     __slots__ = (
-        "_bytes", "_envelope", "_held", "_show_usage", "_since_usage", "_told",
+        "_bytes", "_envelope", "_held", "_longest", "_show_usage", "_since_usage", "_told",
         "done", "error", "events", "finished", "tokens", "unbelieved",
     )  # fmt: skip
 
-    def __init__(self, *, show_usage: bool) -> None:
+    def __init__(self, *, show_usage: bool, longest: int | None = None) -> None:
+        """Take as `longest` the bytes of an event that may wait for its end; a longer one passes in pieces."""
         self._show_usage = show_usage
+        self._longest = longest or _LONGEST_HELD
         self._held = b""
         self._bytes = 0
         self._envelope = 0
@@ -68,7 +73,7 @@ class Meter:
             data = self._hold(data)
         if not data:
             return b""
-        if mark := _MARK.search(data):
+        if mark := self.mark.search(data):
             plain = _last_end(data, mark.start())  # what comes before the marked event needs no look
             data = data[:plain] + self._decode(data[plain:])
         self._count(data)
@@ -96,7 +101,7 @@ class Meter:
 
     def _hold(self, data: bytes) -> bytes:
         cut = _last_end(data, len(data))
-        if len(data) - cut > _LONGEST_HELD:
+        if len(data) - cut > self._longest:
             return data  # an image of megabytes is no usage frame: let it through
         self._held = data[cut:]
         return data[:cut]
@@ -117,7 +122,7 @@ class Meter:
     def _decode(self, data: bytes) -> bytes:
         kept = []
         for event in _EVENTS.split(data):
-            if not _MARK.search(event) or self._read(event):
+            if not self.mark.search(event) or self._read(event):
                 kept.append(event)
             if self.error or self.done:
                 break

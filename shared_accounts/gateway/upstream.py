@@ -15,14 +15,14 @@ import orjson
 
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.gateway import hints
-from shared_accounts.gateway.chat import ChatRequest
+from shared_accounts.gateway.calls import Call
+from shared_accounts.gateway.wording import Wording, wording
 from shared_accounts.outbound.line import Line
 from shared_accounts.outbound.wire import Answer, Unreachable, Wire, request_head
 
 CREDENTIAL, LIMIT, FAULT, CALLER = "credential", "limit", "fault", "caller"
 
 _LONGEST_REFUSAL = 256 * 1024
-_PATH = "/chat/completions"
 _CALLERS_OWN = {400, 413, 415, 422}
 _QUOTA_WORDS = re.compile(r"quota|rate.?limit|too many requests|resource.?exhausted|billing|credit", re.IGNORECASE)
 _CONTENT_WORDS = re.compile(r"flagged|moderation|content.?(?:policy|filter)", re.IGNORECASE)
@@ -43,25 +43,31 @@ class UpstreamRefused(Exception):
     """The upstream's own words, kept only where they are the caller's to read."""
 
 
-def send(wire: Wire, candidate: Candidate, chat: ChatRequest, *, hold: Callable[[Line], None]) -> Answer:
-    """Send the chat; returns an answer that is 200 and of the kind asked for, else raises `UpstreamRefused`.
+def send(wire: Wire, candidate: Candidate, call: Call, *, hold: Callable[[Line, Wording], None]) -> Answer:
+    """Send the call; returns an answer that is 200 and of the kind asked for, else raises `UpstreamRefused`.
 
     Raises `Unreachable` when no answer comes. It sets no timer: `hold` gives the line to a watchdog.
     """
-    headers = {
-        "authorization": f"Bearer {candidate.credential}",
-        "content-type": "application/json",
-        "accept": "text/event-stream" if chat.stream else "application/json",
-        "content-length": str(len(chat.body)),
+    said = wording(call, candidate)
+    headers = said.headers | {
+        "content-type": call.content_type,
+        "accept": _accepted(call),
+        "content-length": str(len(said.body)),
     }
     target = candidate.target
-    request = request_head("POST", target.origin, target.path + _PATH, headers) + b"\r\n" + chat.body
-    answer = wire.exchange(target.origin, request, None, hold=hold)
+    request = request_head("POST", target.origin, target.path + said.path, headers) + b"\r\n" + said.body
+    answer = wire.exchange(target.origin, request, None, hold=lambda line: hold(line, said))
     if answer.status != HTTPStatus.OK:
         raise _refusal(answer, answer.read_all(_LONGEST_REFUSAL))
-    if chat.stream and "event-stream" not in (answer.header("content-type") or ""):
+    if call.stream and "event-stream" not in (answer.header("content-type") or ""):
         raise _not_a_stream(answer)
     return answer
+
+
+def _accepted(call: Call) -> str:
+    if call.stream:
+        return "text/event-stream"
+    return "application/json" if call.is_chat else "*/*"
 
 
 def unreachable(error: Unreachable, *, late: bool) -> UpstreamRefused:

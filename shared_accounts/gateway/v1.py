@@ -8,29 +8,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
+from shared_accounts import refusals
 from shared_accounts.accounts import catalogue
-from shared_accounts.auth import guards, throttle
-from shared_accounts.auth.guards import Credential
-from shared_accounts.errors import ModelNotFound, UserSilenced
+from shared_accounts.auth import guards
+from shared_accounts.errors import ModelNotFound, ServiceError
 from shared_accounts.gateway import chat as chats
-from shared_accounts.gateway.attempts import open_exchange
+from shared_accounts.gateway import translating
+from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.gateway import Gateway
-from shared_accounts.gateway.verdicts import CallersFault
-from shared_accounts.users.roster import Caller
+from shared_accounts.gateway.serving_api import serve
 
 blueprint = Blueprint("v1", __name__)
 
-_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_PASSED = ("anthropic-version", "anthropic-beta")
 
 
 @blueprint.get("/v1/models")
 @blueprint.get("/api/plugin-api/models")
 def models() -> Response:
-    """List the models the caller can use."""
-    caller = guards.caller()
-    return jsonify({"object": "list", "data": [_model(one) for one in catalogue.models_for(caller)]})
+    """List the models the caller can use; to Anthropic's clients in their shape."""
+    found = catalogue.models_for(guards.caller())
+    if "anthropic-version" in request.headers:
+        names = [one.name for one in found]
+        ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+        return jsonify({"data": [translating.shown(one.name, one.created) for one in found], "has_more": False, **ends})
+    return jsonify({"object": "list", "data": [_model(one) for one in found]})
 
 
 @blueprint.get("/v1/models/<path:name>")
@@ -38,58 +42,55 @@ def model(name: str) -> Response:
     """Show one model, if the caller can use it."""
     for found in catalogue.models_for(guards.caller()):
         if found.name == name:
-            return jsonify(_model(found))
+            is_anthropic = "anthropic-version" in request.headers
+            return jsonify(translating.shown(found.name, found.created) if is_anthropic else _model(found))
     raise ModelNotFound
 
 
 @blueprint.post("/v1/chat/completions")
 def chat_completions() -> Response:
     """Answer a chat; `stream` defaults to false, as OpenAI has it."""
-    return _chat(stream_by_default=False)
+    return serve(lambda raw, gateway: _chat(raw, gateway, stream_by_default=False))
 
 
 @blueprint.post("/api/plugin-api/chat/completions")
 def plugin_chat_completions() -> Response:
     """Answer a chat; `stream` defaults to true, as the Plug-in API has it."""
-    return _chat(stream_by_default=True)
+    return serve(lambda raw, gateway: _chat(raw, gateway, stream_by_default=True))
 
 
-def _chat(*, stream_by_default: bool) -> Response:
-    gateway: Gateway = current_app.extensions["gateway"]
-    caller = _recognise(gateway, guards.credential())
-    settings = gateway.settings
-    if caller.requests_per_minute:
-        throttle.chat(caller.user_id, caller.requests_per_minute)
-    chat = chats.parse(
-        request.get_data(cache=False),
-        stream_by_default=stream_by_default,
-        default_completion_tokens=settings.default_completion_tokens,
-    )
-    try:
-        exchange = open_exchange(gateway, caller, chat, request.path, request.environ.get("gunicorn.socket"))
-    except CallersFault as fault:
-        if fault.body is None:
-            raise
-        return Response(fault.body, fault.status, mimetype="application/json")
-    if chat.stream:
-        response = Response(exchange.relay(), mimetype="text/event-stream", headers=_STREAM_HEADERS)
-    else:
-        exchange.finish("served", status=200)
-        response = Response(exchange.body, mimetype="application/json")
-    response.call_on_close(exchange.close)
-    return response
+@blueprint.post("/v1/responses")
+def responses() -> Response:
+    """Answer as OpenAI's Responses API does; translated where an upstream speaks only chat. Nothing is stored."""
+    return serve(lambda raw, gateway: translating.read(translating.RESPONSES, raw, gateway))
 
 
-def _recognise(gateway: Gateway, credential: Credential) -> Caller:
-    handle = credential.fingerprint or credential.session_id
-    caller = gateway.callers.get(handle)
-    if caller is None:
-        caller = guards.caller()
-        if caller.state == "silenced":
-            raise UserSilenced
-        gateway.callers.put(handle, caller)
-    return caller
+@blueprint.post("/v1/messages")
+def messages() -> Response:
+    """Answer as Anthropic's Messages API does; translated where an upstream speaks only OpenAI's chat."""
+    passed = {name: request.headers[name] for name in _PASSED if name in request.headers}
+    return serve(lambda raw, gateway: translating.read(translating.MESSAGES, raw, gateway, passed))
+
+
+@blueprint.post("/v1/messages/count_tokens")
+def count_tokens() -> Response:
+    """Estimate what a Messages request's prompt takes; nothing is sent, nothing is spent."""
+    guards.caller()
+    return jsonify(translating.MESSAGES.words.count_tokens(chats.parsed(request.get_data(cache=False))))
+
+
+def _chat(raw: bytes, gateway: Gateway, *, stream_by_default: bool) -> Call:
+    most = gateway.settings.default_completion_tokens
+    return chats.parse(raw, stream_by_default=stream_by_default, default_completion_tokens=most)
 
 
 def _model(found: catalogue.Model) -> dict[str, Any]:
     return {"id": found.name, "object": "model", "created": found.created, "owned_by": "shared_accounts"}
+
+
+def _in_messages_words(error: ServiceError) -> dict[str, Any]:
+    why = {"type": error.openai_type, "code": error.openai_code, "param": error.field, "request_id": g.request_id}
+    return {**translating.MESSAGES.words.refusal(int(error.status), error.message, **why), **error.details}
+
+
+refusals.SHAPES["/v1/messages"] = _in_messages_words

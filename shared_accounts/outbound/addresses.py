@@ -56,7 +56,7 @@ class Target:
 
 
 class Guard:
-    """Decides by the operator's list and by the address itself."""
+    """Decides by the operator's list, of hosts, networks and `host:port`, and by the address itself."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._names = {entry.lower() for entry in allowed if not _is_network(entry)}
@@ -75,7 +75,7 @@ class Guard:
             raise _unusable("must not hold credentials, a query, a fragment or special characters")
         if any(char <= " " or char in '\\"<>^`{|}' for char in base_url):
             raise _unusable("holds characters that a URL cannot hold")
-        if parts.scheme == "http" and not self._is_listed(host):
+        if parts.scheme == "http" and not self._is_listed(host, port or _DEFAULT_PORTS[parts.scheme]):
             raise _unusable("must be https: a credential would travel in the clear")
         return Target(Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/"))
 
@@ -85,17 +85,22 @@ class Guard:
             found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         except UnicodeError as error:  # an empty label, or one of more than 63 characters
             raise OSError("not a host name") from error
-        if not all(self._may_reach(origin.host, str(entry[4][0])) for entry in found):
+        if not all(self._may_reach(origin, str(entry[4][0])) for entry in found):
             raise AddressRefused(origin.host)
         return [(str(entry[4][0]), origin.port) for entry in found]
 
-    def _is_listed(self, host: str) -> bool:
-        return host.lower() in self._names or (_is_network(host) and self._in_networks(ipaddress.ip_address(host)))
+    def _is_listed(self, host: str, port: int) -> bool:
+        if self._is_named(host, port):
+            return True
+        return _is_network(host) and self._in_networks(ipaddress.ip_address(host))
 
-    def _may_reach(self, host: str, address: str) -> bool:
+    def _is_named(self, host: str, port: int) -> bool:
+        return not self._names.isdisjoint((host.lower(), f"{host.lower()}:{port}"))
+
+    def _may_reach(self, origin: Origin, address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
         mapped = getattr(found, "ipv4_mapped", None) or found
-        return host.lower() in self._names or self._in_networks(mapped) or is_public(mapped)
+        return self._is_named(origin.host, origin.port) or self._in_networks(mapped) or is_public(mapped)
 
     def _in_networks(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         return any(address in network for network in self._networks)

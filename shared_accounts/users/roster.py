@@ -18,6 +18,8 @@ from shared_accounts.users.models import User
 
 _SHORTEST, _LONGEST = 3, 50
 _MOST_NAMESAKES = 30
+NEWCOMERS = "newcomers"
+"""Where a session notes whom it lets in, for whoever provides for them once it has committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def register(
             raise
         raise Conflict("This user name is taken.", field="username") from error
     trail.record("user.registered", on=user.id, how=how, role=role)
+    db.session().info.setdefault(NEWCOMERS, []).append(user.id)
     return user
 
 

@@ -133,6 +133,18 @@ def test_the_operator_may_allow_hosts_of_her_own(allowed, url):
     assert guard.parse(url).origin.scheme == "http"
 
 
+def test_an_allowed_port_of_a_host_says_nothing_about_its_others(name_server):
+    name_server["inside.example"] = [["10.0.0.1"]]
+    guard = Guard(["inside.example:8045"])
+
+    assert guard.parse("http://inside.example:8045/v1").origin == Origin("http", "inside.example", 8045)
+    assert guard.addresses(Origin("http", "inside.example", 8045)) == [("10.0.0.1", 8045)]
+    with pytest.raises(Unprocessable):
+        guard.parse("http://inside.example/v1")
+    with pytest.raises(AddressRefused):
+        guard.addresses(Origin("https", "inside.example", 443))
+
+
 def test_an_allowed_name_may_lead_anywhere_and_an_allowed_network_be_reached_by_any_name(name_server):
     name_server |= {"ollama.lan": [["10.1.2.3"]], "other.lan": [["10.1.2.3"]], "deep.lan": [["::ffff:10.1.2.3"]]}
     by_name, by_network = Guard(["ollama.lan"]), Guard(["10.0.0.0/8"])

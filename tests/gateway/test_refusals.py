@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.crypto import Vault
 from shared_accounts.gateway import upstream as gateway_upstream
-from shared_accounts.gateway.chat import ChatRequest
+from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.upstream import CALLER, CREDENTIAL, FAULT, LIMIT, UpstreamRefused
 from shared_accounts.outbound.addresses import Guard
 from shared_accounts.outbound.wire import Unreachable, Wire
@@ -20,9 +20,7 @@ from tests.upstream import Upstream, answers, breaks, event, plays, redirects, r
 
 VAULT = Vault((Fernet.generate_key().decode(),))
 SEALED = VAULT.seal("secret", purpose="account:1")
-CHAT = ChatRequest(
-    model="m", stream=False, show_usage=False, prompt_tokens=1, most_completion_tokens=1, body=b'{"model":"m"}'
-)
+CHAT = Call(model="m", stream=False, show_usage=False, prompt_tokens=1, most_completion_tokens=1, body=b'{"model":"m"}')
 STREAM = dataclasses.replace(CHAT, stream=True, body=b'{"model":"m","stream":true}')
 HTML = says(b"<html>key credit flagged</html>", status=404, headers=[("content-type", "text/html")])
 
@@ -36,7 +34,7 @@ def send(upstream):
     def send(act, chat=CHAT):
         server = act if isinstance(act, Upstream) else upstream(act)
         candidate = Candidate(1, 1, "shared", guard.parse(server.url + "/"), SEALED, VAULT, 0, 0.0)
-        return gateway_upstream.send(wire, candidate, chat, hold=lines.append)
+        return gateway_upstream.send(wire, candidate, chat, hold=lambda line, _: lines.append(line))
 
     yield send
     wire.sweep()

@@ -7,6 +7,7 @@ and expects the same figures to the last micro-unit.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -131,17 +132,28 @@ class Reckoning:
         pool.move(-charge)
         return charge
 
+    def bounds(self, key: Key, hour: datetime) -> dict[str, int]:
+        """What is free in a pool and what still fits into it, once it is refilled; nothing if there is no pool."""
+        if key not in self.pools:
+            return {}
+        pool = copy(self.pools[key])
+        pool.refill(hour)
+        return {"free": pool.free, "room": pool.room}
+
+    def given_today(self, giver: Key, moment: datetime) -> int:
+        """How much of a model group somebody has given since midnight (UTC)."""
+        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        return sum(amount for key, at, amount in self.given if key == giver and at >= midnight)
+
     def may_give(self, giver: Key, receiver: Key, amount: int, moment: datetime, limit: int) -> bool:
         """Tell whether a gift is allowed, and if so move it."""
         pools = [self.pools.get(key) for key in (giver, receiver)]
         for pool in filter(None, pools):
             pool.refill(moment.replace(minute=0, second=0, microsecond=0))
         mine, hers = pools
-        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-        given = sum(amount for key, at, amount in self.given if key == giver and at >= midnight)
         if not mine or not hers or mine.owed or hers.owed:
             return False
-        if amount > min(mine.free, hers.room, limit - given):
+        if amount > min(mine.free, hers.room, limit - self.given_today(giver, moment)):
             return False
         mine.move(-amount)
         hers.move(amount)

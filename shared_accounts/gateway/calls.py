@@ -1,0 +1,82 @@
+"""What a client asks for, whatever it speaks: the few facts the gateway reads, and the bytes to send on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+
+import orjson
+
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_PART = re.compile(rb'(name="?model"?(?:\r\n[^\r\n]+)*\r\n\r\n)([^\r\n]*)(\r\n)')
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Another way to ask for a chat: its name, its path at upstreams that speak it, and the module that knows it.
+
+    The module offers `to_chat`, `native`, `from_completion`, `Stream`, `Meter`, `refusal` and `estimate`, all pure.
+    """
+
+    name: str
+    path: str
+    words: ModuleType
+    says_errors_like_openai: bool = False
+
+    def refusal(self, status: int, message: str, **why: object) -> bytes:
+        """Return a refusal's body; takes `type`, `code`, `param` and `request_id`, in OpenAI's words."""
+        return orjson.dumps(self.words.refusal(status, message, **why))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the gateway needs to know of a request, and the bytes to send on."""
+
+    model: str
+    stream: bool
+    show_usage: bool
+    """Whether the client asked for the usage frame; we always ask the upstream for it."""
+    prompt_tokens: int
+    """An estimate, for the reservation and for calls whose usage never comes."""
+    most_completion_tokens: int
+    body: bytes
+    """As OpenAI has it."""
+    conversation: int | None = None
+    """The same for every turn of a conversation that has begun to go on; nothing for a first question."""
+    is_bounded: bool = False
+    """Whether the client said how long the answer may become."""
+    path: str = "/chat/completions"
+    content_type: str = "application/json"
+    is_chat: bool = True
+    """Whether the answer is a chat's; of any other only the usage is read."""
+    dialect: Dialect | None = None
+    """What the client speaks, if it is not OpenAI's chat."""
+    native: bytes = b""
+    """The body as the client sent it, for upstreams that speak its dialect."""
+    passed_headers: dict[str, str] = field(default_factory=dict)
+    """The client's headers that such an upstream needs to see."""
+    asked_for: str = ""
+    """The model by the client's name for it, where answers repeat it."""
+
+    def asking_for(self, model: str) -> Call:
+        """Return the same request for a model by its upstream's name; nothing else of its bytes changes."""
+        if model == self.model:
+            return self
+        rename = _renamed_part if self.content_type.startswith("multipart/") else _renamed
+        body = rename(self.body, self.model, model)
+        native = _renamed(self.native, self.model, model) if self.native else b""
+        return replace(self, model=model, body=body, native=native)
+
+
+def _renamed(raw: bytes, alias: str, model: str) -> bytes:
+    found = list(_MODEL.finditer(raw))
+    if len(found) == 1 and orjson.loads(found[0][1]) == alias:
+        renamed = raw[: found[0].start(1)] + orjson.dumps(model) + raw[found[0].end(1) :]
+        if orjson.loads(renamed)["model"] == model:  # it may have been another member, deeper inside
+            return renamed
+    return orjson.dumps({**orjson.loads(raw), "model": model})
+
+
+def _renamed_part(raw: bytes, _alias: str, model: str) -> bytes:
+    return _PART.sub(lambda part: part[1] + model.encode() + part[3], raw, count=1)

@@ -1,0 +1,87 @@
+"""What every door of the gateway does: know the caller, open an exchange, and hand its answer over as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response, current_app, g, request
+
+from shared_accounts import clockwork, tasks
+from shared_accounts.auth import guards, throttle
+from shared_accounts.auth.guards import Credential
+from shared_accounts.errors import ModelNotFound, NotProvisioned, UserSilenced
+from shared_accounts.gateway import upstream
+from shared_accounts.gateway.attempts import open_exchange
+from shared_accounts.gateway.calls import Call, Dialect
+from shared_accounts.gateway.exchange import Exchange
+from shared_accounts.gateway.gateway import Gateway
+from shared_accounts.gateway.verdicts import CallersFault
+from shared_accounts.plugin import bindings
+from shared_accounts.users.roster import Caller
+
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
+    """Serve the request whose body `read` understands; its docstring says what a client sees when nobody does."""
+    gateway: Gateway = current_app.extensions["gateway"]
+    caller = recognised(gateway, guards.credential())
+    if caller.requests_per_minute:
+        throttle.chat(caller.user_id, caller.requests_per_minute)
+    call = read(request.get_data(cache=False), gateway)
+    try:
+        exchange = open_exchange(gateway, caller, call, request.path, request.environ.get("gunicorn.socket"))
+    except ModelNotFound:
+        _see_to_plugin(caller)
+        raise
+    except CallersFault as fault:
+        if fault.body is None:
+            raise
+        return Response(_reworded(fault, call.dialect), fault.status, mimetype="application/json")
+    return _answer(exchange)
+
+
+def recognised(gateway: Gateway, credential: Credential) -> Caller:
+    """Return who calls, from memory if she came a moment ago: the statement that opens the exchange is the judge."""
+    handle = credential.fingerprint or credential.session_id
+    caller = gateway.callers.get(handle)
+    if caller is None:
+        caller = guards.caller()
+        if caller.state == "silenced":
+            raise UserSilenced
+        gateway.callers.put(handle, caller)
+    return caller
+
+
+def _answer(exchange: Exchange) -> Response:
+    if exchange.call.stream:
+        response = Response(exchange.relay(), mimetype="text/event-stream", headers=_STREAM_HEADERS)
+    else:
+        exchange.finish("served", status=200)
+        response = Response(exchange.voice.whole(exchange.body), content_type=exchange.content_type)
+    response.call_on_close(exchange.close)
+    return response
+
+
+def _reworded(fault: CallersFault, dialect: Dialect | None) -> bytes:
+    """Return what the upstream found wrong, in the words of the client's dialect."""
+    said = upstream.parsed(fault.body or b"") or {}
+    if dialect is None or dialect.says_errors_like_openai or "type" in said:
+        return fault.body or b""
+    error = said.get("error")
+    found = error if isinstance(error, dict) else {"message": error}
+    return dialect.refusal(
+        int(fault.status),
+        str(found.get("message") or "The upstream refused this request."),
+        type=str(found.get("type") or "invalid_request_error"),
+        code=None,
+        param=None,
+        request_id=g.request_id,
+    )
+
+
+def _see_to_plugin(caller: Caller) -> None:
+    """Hasten the Plug-in's part of somebody who is not there yet: what she asks for may be there."""
+    if current_app.extensions["plugin"] is not None and not bindings.is_ready(caller.user_id):
+        clockwork.soon(tasks.provision_plugin_user, caller.user_id)
+        raise NotProvisioned
