@@ -1,6 +1,7 @@
 """How gunicorn serves us. Nothing here may import the application: it would come before monkey-patching."""
 
 import gc
+import mmap
 import os
 from typing import Any
 
@@ -20,11 +21,28 @@ timeout = 60
 graceful_timeout = int(_environ.get("GRACEFUL_TIMEOUT", "30"))
 _LAST_SECONDS = 3
 
+# Requests have lines of ours; whoever turns gunicorn's on as well gets neither query strings nor addresses' secrets.
 accesslog = None
+access_log_format = "%(h)s %(m)s %(s)s %(D)s"
 errorlog = "-"
 logger_class = "gunicorn.glogging.Logger"
 control_socket_disable = True
 forwarded_allow_ips = ""
+
+# Each worker counts in a row of its own; those of before a reload keep theirs until they are gone.
+_ROWS, _ROW_BYTES = 64, 16_384
+
+
+def on_starting(server: Any) -> None:
+    """Set memory aside in which every worker counts and each can read what the others have counted."""
+    server.counts = mmap.mmap(-1, _ROWS * _ROW_BYTES)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker the first free row: the place of one that died, whose counts it carries on."""
+    taken = {other.row for other in server.WORKERS.values()}
+    worker.counts = server.counts
+    worker.row = next((row for row in range(_ROWS) if row not in taken), None)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -32,12 +50,19 @@ def post_worker_init(worker: Any) -> None:
     import gevent  # noqa: PLC0415 - in the worker, after monkey-patching
 
     from shared_accounts.green import make_psycopg2_yield  # noqa: PLC0415
+    from shared_accounts.logs import adopt_server  # noqa: PLC0415
+    from shared_accounts.metrics import sampler  # noqa: PLC0415
+    from shared_accounts.metrics.board import board  # noqa: PLC0415
 
+    adopt_server()
     make_psycopg2_yield()
+    if worker.row is not None:
+        board.share(worker.counts, worker.row, _ROWS)
     # What lives as long as the worker need not be searched for garbage, and little of the rest is (5 % of a chat).
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gevent.spawn(sampler.run, worker.wsgi)
     gevent.spawn(_drain, worker)
 
 

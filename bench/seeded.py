@@ -3,8 +3,7 @@
     .venv/bin/python -m bench.seeded [--accounts 10,100,1000,10000] [--entries 1000000] [--rounds 400]
 
 Measures the prepared statements over one connection, with ever more accounts serving one model, and at last with a
-full ledger and usage log: medians of what PostgreSQL computes (Linux tells), and of what we wait, which on a busy
-machine says little.
+full ledger and usage log: medians of what PostgreSQL computes (Linux tells), and of what we wait.
 """
 
 from __future__ import annotations
@@ -130,7 +129,7 @@ def fill(with_these: list[str], **sizes: int) -> None:
 
 
 class Clock:
-    """Takes, of named steps, the times that PostgreSQL computes and that we wait, in milliseconds."""
+    """Takes, in milliseconds, what PostgreSQL computes and how long we wait."""
 
     def __init__(self) -> None:
         (backend,) = statements.row("backend") or ()
@@ -182,8 +181,7 @@ def supply(clock: Clock, app: Flask, caller: Caller) -> None:
         statements.rows("own_clockwise", *clockwise, 65, caller.user_id, False)
     with clock("read a conversation's home"):
         statements.rows("shared_clockwise", *clockwise, 5)
-    known = app.extensions["gateway"].supply
-    known.forget("m")
+    (known := app.extensions["gateway"].supply).forget("m")
     for step in ("choose, nothing known", "choose, all known"):
         with clock(step):
             list(zip(range(4), known.candidates(caller, "m"), strict=False))

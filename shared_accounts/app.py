@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared_accounts import api_pages, cli, clockwork, health, refusals, requests_in, tasks
+from shared_accounts import access, api_pages, cli, clockwork, cors, health, refusals, requests_in, tasks
 from shared_accounts.accounts import api as accounts_api
 from shared_accounts.accounts import import_api, life_api, oauth_api
 from shared_accounts.accounts.consent import Consents
@@ -36,6 +36,8 @@ from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.json_bodies import Refusal
 from shared_accounts.keys import api as keys_api
 from shared_accounts.logs import configure_logging
+from shared_accounts.metrics import api as metrics_api
+from shared_accounts.metrics import jobs as _job_runs  # noqa: F401 - listens to Celery
 from shared_accounts.outbound.addresses import Guard
 from shared_accounts.outbound.wire import Wire
 from shared_accounts.plugin import api as plugin_pool_api
@@ -136,7 +138,9 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
 
 
 def _open_doors(app: Flask) -> None:
+    access.register(app)
     requests_in.register(app)
+    cors.register(app)
     signing_in = (auth_api, sso_api, signup_api, account_api, factor_api, identities_api)
     pooling = (accounts_api, life_api, import_api, oauth_api, quotas_api, gifts_api)
     administering = (
@@ -155,4 +159,5 @@ def _open_doors(app: Flask) -> None:
         api.register_blueprint(door.blp)
     app.register_blueprint(v1.blueprint)
     api.register_blueprint(health.blueprint)
+    api.register_blueprint(metrics_api.blueprint)
     api_pages.register(app)

@@ -24,6 +24,7 @@ from shared_accounts.setting_values import (
     names,
     oidc_providers,
     one_of,
+    origins,
     postgres,
     switch,
     units,
@@ -61,6 +62,7 @@ class Settings:
     trusted_proxies: int = _setting(int, 0)
     max_body_bytes: int = _setting(int, 32 * 1024 * 1024)
     max_management_body_bytes: int = _setting(int, 1024 * 1024)
+    metrics_token: tuple[str, ...] = _setting(names, (), secret=True)
 
     admin_username: str = _setting(str, "")
     admin_password: str = _setting(str, "")
@@ -80,6 +82,7 @@ class Settings:
 
     public_url: str = _setting(url, "http://localhost:8008")
     front_end_url: str = _setting(url, "")
+    cors_origins: tuple[str, ...] = _setting(origins, ())
     sso_registration: bool = _setting(switch, True)  # noqa: FBT003
     trusted_sso_providers: tuple[str, ...] = _setting(names, ("linux_do",))
     oauth_client_id: str = _setting(str, "")
@@ -111,6 +114,8 @@ class Settings:
     upstream_first_byte_timeout: float = _setting(float, 120.0)
     upstream_gap_timeout: float = _setting(float, 120.0)
     upstream_total_timeout: float = _setting(float, 1800.0)
+    keep_alive_seconds: float = _setting(float, 15.0)
+    disconnect_drain_seconds: float = _setting(float, 0.0)
     max_attempts: int = _setting(int, 5)
     cooldown_seconds: int = _setting(int, 30)
     lease_seconds: int = _setting(int, 90)

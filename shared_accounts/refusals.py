@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared_accounts.errors import BodyTooLarge, DatabaseUnavailable, ServiceError, TooManyRequests
 from shared_accounts.extensions import limiter
+from shared_accounts.requests_in import is_call
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ SHAPES: dict[str, Callable[[ServiceError], dict[str, Any]]] = {}
 
 _A_MINUTE = 60
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+_TIMED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT, *_TIMED}
+_LONGEST_WAIT = 120  # above that OpenAI's SDKs give up, or try again at once
+_V1_TWICE = "There is nothing under /v1/v1: the base URL already ends in /v1, and this tool adds one. Leave yours out."
 
 
 class _BugError(ServiceError):
@@ -61,12 +66,22 @@ def render(error: ServiceError) -> Response:
     response.status_code = error.status
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, error.retry_after))
-    if error.openai_type == "insufficient_quota":
-        # SDKs would try three times; the next try cannot succeed sooner than the refill.
-        response.headers["x-should-retry"] = "false"
+    wait = _A_MINUTE if error.retry_after is None and error.status in _TIMED else error.retry_after
+    if wait is not None:
+        response.headers["Retry-After"] = str(max(1, wait))
+    if is_call():
+        response.headers["x-should-retry"] = "true" if _may_pass_soon(error, wait) else "false"
     return response
+
+
+def _may_pass_soon(error: ServiceError, wait: int | None) -> bool:
+    """Tell whether the same request, sent again, may be served: what SDKs go by before they look at the status.
+
+    Without a word they would send a request that quota does not hold three times, and none that finds its key in use.
+    """
+    if error.openai_type == "insufficient_quota" or (wait or 0) > _LONGEST_WAIT:
+        return False
+    return error.status in _PASSING or error.retry_after is not None
 
 
 def openai_body(error: ServiceError) -> dict[str, Any]:
@@ -120,6 +135,8 @@ def _from_http(error: HTTPException) -> ServiceError:
         refusal.openai_type = "server_error"
     if messages:
         refusal.details = {"errors": messages}
+    if status == HTTPStatus.NOT_FOUND and request.path.startswith("/v1/v1"):
+        refusal.message = _V1_TWICE
     return refusal
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from time import monotonic
+from typing import Any, Literal
 
 from flask import Flask, Request, Response, current_app, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -17,6 +18,8 @@ from shared_accounts.errors import BodyTooLarge, InvalidRequest
 _CHUNK = 65536
 _PATIENCE_SECONDS = 10.0
 _CALLS = ("/v1/", "/v1beta/", "/api/plugin-api/chat/", "/api/plugin-api/v1beta/")
+_OPENAI_VERSION = "2020-10-01"
+_A_MINUTE = 60
 
 
 class PagesOnly(SecureCookieSessionInterface):
@@ -75,11 +78,38 @@ def settings() -> Settings:
     return found
 
 
+def is_call() -> bool:
+    """Tell whether this request is one to the gateway, whose clients are SDKs."""
+    return request.path.startswith(_CALLS)
+
+
+def limits_now(what: Literal["requests", "tokens"], *, limit: int, remaining: int, seconds: float) -> None:
+    """Have the answer, whatever it is, say how a limit stands: of several of a kind the one with the least left.
+
+    `seconds` is how long until all of it is there again.
+    """
+    known = g.setdefault("limits", {})
+    if what not in known or remaining < known[what]["remaining"]:
+        known[what] = {"limit": limit, "remaining": remaining, "reset": duration(seconds)}
+
+
+def duration(seconds: float) -> str:
+    """Write a time as OpenAI does in its headers: `12ms`, `7.5s`, `6m0s`, `1h0m0s`."""
+    milliseconds = max(0, round(seconds * 1000))
+    if milliseconds < 1000:  # noqa: PLR2004 - a second
+        return f"{milliseconds}ms"
+    if round(seconds, 1) < _A_MINUTE:
+        return f"{round(seconds, 1):g}s"
+    minutes, rest = divmod(round(seconds), _A_MINUTE)
+    hours, minutes = divmod(minutes, _A_MINUTE)
+    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
+
+
 def _receive() -> None:
+    g.begun = monotonic()
     g.request_id = os.urandom(16).hex()
     limits = settings()
-    is_call = request.path.startswith(_CALLS)
-    limit = limits.max_body_bytes if is_call else limits.max_management_body_bytes
+    limit = limits.max_body_bytes if is_call() else limits.max_management_body_bytes
     environ, length = request.environ, request.content_length
     if (length or 0) > limit:
         raise BodyTooLarge
@@ -105,9 +135,21 @@ def _count(stream: Body, limit: int) -> None:
 
 def _send(response: Response) -> Response:
     response.headers["x-request-id"] = g.get("request_id", "")
-    if request.path.startswith("/v1/messages"):
-        response.headers["request-id"] = g.get("request_id", "")  # as Anthropic's SDKs look for it
+    if request.path.startswith("/v1/"):
+        _speak_openai(response)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "application/json":
         response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def _speak_openai(response: Response) -> None:
+    """Add the headers that OpenAI's clients read; of a stream the time counts until it begins."""
+    headers = response.headers
+    if request.path.startswith("/v1/messages"):
+        headers["request-id"] = headers["x-request-id"]  # as Anthropic's SDKs look for it
+    headers["openai-version"] = _OPENAI_VERSION
+    headers["openai-processing-ms"] = str(round((monotonic() - g.begun) * 1000)) if "begun" in g else "0"
+    for what, figures in g.get("limits", {}).items():
+        for name, value in figures.items():
+            headers.setdefault(f"x-ratelimit-{name}-{what}", str(value))

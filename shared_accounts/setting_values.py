@@ -107,6 +107,17 @@ def url(text: str) -> str:
     return text.rstrip("/")
 
 
+def origins(text: str) -> tuple[str, ...]:
+    """Read web origins separated by commas (RFC 6454), as browsers write them: no path, no usual port, no `*`."""
+    found = names(text.lower())
+    for one in found:
+        parts = urlsplit(url(one))
+        usual = {"http": 80, "https": 443}[parts.scheme]
+        if one != f"{parts.scheme}://{parts.netloc}" or parts.port == usual or "*" in one:
+            raise ValueError(text)
+    return found
+
+
 def one_of(*allowed: str) -> Callable[[str], str]:
     """Accept one of these words."""
 

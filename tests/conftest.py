@@ -29,7 +29,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 
-from shared_accounts import create_app, tasks
+from shared_accounts import clockwork, create_app
 from shared_accounts.auth import passwords, tokens
 from shared_accounts.config import Settings, load
 from shared_accounts.extensions import db, limiter, statements
@@ -162,7 +162,7 @@ def committed(app: Flask, settings: Settings, clean_redis: None) -> Iterator[Any
     """Commits are real; every row is deleted after the test."""
     # Another application may have been made since: these two are one per process.
     statements.bind(settings.database_url, size=settings.statement_pool_size, timeout_ms=settings.statement_timeout_ms)
-    tasks.bind(app)
+    clockwork.bind(app)
     with app.app_context():
         try:
             yield db.session

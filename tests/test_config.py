@@ -110,6 +110,9 @@ def test_keys_can_be_rotated():
         ("QUOTA_CAPACITY_PER_ACCOUNT", "Infinity"),
         ("QUOTA_CAPACITY_PER_ACCOUNT", "NaN"),
         ("QUOTA_CAPACITY_PER_ACCOUNT", "two"),
+        ("QUOTA_CAPACITY_PER_ACCOUNT", "1000001"),
+        ("QUOTA_REFILL_PER_ACCOUNT", "-1e99999"),
+        ("GIFT_DAILY_LIMIT", "1e18"),
         ("UPSTREAM_GAP_TIMEOUT", "nan"),
         ("UPSTREAM_GAP_TIMEOUT", "inf"),
         ("LOGIN_LIMIT", "often"),
@@ -137,6 +140,10 @@ def test_settings_that_contradict_each_other_are_refused(changes):
 
 def test_an_empty_value_means_the_default():
     assert load({**GOOD, "PORT": "", "ADMIN_USERNAME": "  "}) == load(GOOD)
+
+
+def test_there_may_be_as_many_units_as_a_pool_can_count():
+    assert load({**GOOD, "QUOTA_CAPACITY_PER_ACCOUNT": "1e6"}).quota_capacity_per_account == 10**6 * MICRO
 
 
 def test_units_are_exact():

@@ -25,13 +25,18 @@ LADDER = [
     {
         "config",
         "setting_values",
+        "setting_checks",
         "live_settings",
         "errors",
         "crypto",
         "statements",
         "extensions",
+        "clockwork",
         "green",
         "logs",
+        "metrics",
+        "access",
+        "cors",
         "requests_in",
         "refusals",
         "json_bodies",
@@ -49,7 +54,16 @@ APART = {"__init__", "local"}
 """The package's name, and what only `./run.sh` and the tests use."""
 
 MAY_COMMIT = {"gateway.exchange", "gateway.attempts", "gateway.books", "gateway.consequences"}
-MAY_SEE_THE_REQUEST = {"audit.trail", "auth.guards", "auth.throttle", "gateway.exchange", "requests_in", "refusals"}
+MAY_SEE_THE_REQUEST = {
+    "access",
+    "audit.trail",
+    "auth.guards",
+    "auth.throttle",
+    "cors",
+    "gateway.exchange",
+    "requests_in",
+    "refusals",
+}
 MAY_MOVE_A_BALANCE = {"quotas.ledger", "quotas.refill"}
 REQUEST_BOUND = {"request", "g", "session", "current_app"}
 MOVES_A_BALANCE = re.compile(r"update\s+quota_pools|insert\s+into\s+(quota_pools|ledger_entries)", re.IGNORECASE)
@@ -74,6 +88,7 @@ OPEN_ROUTES = {
     "health.index",
     "health.livez",
     "health.readyz",
+    "metrics.metrics",
     "static",
 }
 """Where strangers may go; besides, in development, the API's own description."""
@@ -163,7 +178,7 @@ def commits(root: Path) -> list[str]:
 
 
 def enqueues(root: Path) -> list[str]:
-    return _calls(root, {"delay", "apply_async", "send_task"}, allowed=set())
+    return _calls(root, {"delay", "apply_async", "send_task"}, allowed={"clockwork"}) + _calls(root, {"soon"}, allowed=set())
 
 
 def _calls(root: Path, names: set[str], *, allowed: set[str]) -> list[str]:

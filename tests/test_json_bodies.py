@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -11,6 +13,7 @@ from marshmallow import Schema, fields
 from shared_accounts import json_bodies, refusals
 from shared_accounts.errors import InvalidRequest, Unprocessable
 from shared_accounts.json_bodies import Door, Text
+from tests import factories
 
 
 class Body(Schema):
@@ -180,9 +183,32 @@ def test_a_query_is_bounded_too(door, query, status):
     assert door.test_client().get(f"/queries?{query}").status_code == status
 
 
-@pytest.mark.parametrize(("row", "status"), [("7", 200), (str(2**63 - 1), 200), (str(2**63), 404), ("9" * 5000, 404)])
+@pytest.mark.parametrize(
+    ("row", "status"),
+    [("7", 200), ("007", 200), ("9" * 18, 200), (str(2**63), 404), ("9" * 5000, 404), ("\u0667", 404)],
+)
 def test_a_row_number_beyond_the_database_is_no_row(door, row, status):
     assert door.test_client().get(f"/rows/{row}").status_code == status
+
+
+def test_a_number_no_row_can_have_is_a_404_whatever_is_to_be_done_with_the_row(app, sign_in, client):
+    routes = [
+        (method, re.sub(r"<int:\w+>", str(10**30), rule.rule).replace("<uuid:session_id>", str(uuid4())))
+        for rule in app.url_map.iter_rules()
+        if "<int:" in rule.rule and rule.endpoint != "identities.unlink"  # where a name may stand, so may any number
+        for method in sorted(rule.methods - {"OPTIONS"})
+    ]
+    admin = sign_in(factories.admin())
+
+    answers = {(method, path): admin.open(path, method=method).status_code for method, path in routes}
+
+    assert len({path for _, path in answers}) > 10
+    assert {route for route, status in answers.items() if status != 404} == set()
+
+
+def test_a_row_that_is_not_there_is_a_404_and_a_method_that_is_not_there_a_405(member):
+    assert member.get(f"/api/accounts/{10**17}").status_code == 404
+    assert member.put(f"/api/accounts/{10**17}").status_code == 405
 
 
 def test_the_document_shows_refusals_and_the_credential(door):

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
-from shared_accounts import tasks
+from shared_accounts import clockwork, tasks
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import celery
 from shared_accounts.gateway import books
@@ -174,7 +174,7 @@ def state_within(seconds, url):
 
 
 def test_publishing_to_a_broker_that_hangs_does_not_hang(redis_server, settings, frozen):
-    celery.conf.update(tasks.configuration(settings))
+    celery.conf.update(clockwork.configuration(settings, tasks.TIMETABLE))
     with frozen(redis_server.pid):
         started = time.monotonic()
         with pytest.raises(Exception, match=r"(?i)time|connect"):

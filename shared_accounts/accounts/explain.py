@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import text
 
+from shared_accounts.accounts import selection
 from shared_accounts.accounts.eligibility import WHY_NOT
+from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
 from shared_accounts.users.models import User
 
@@ -19,6 +21,10 @@ _MOST = 50
 _CONSIDERED = f"""
 select accounts.id, accounts.name, accounts.sharing, accounts.cooling_until, accounts.owner_id = :caller as own,
     (select count(*) from usage_log busy where busy.account_id = accounts.id and busy.state = 'open') as under_way,
+    accounts.max_concurrency, coalesce((
+        select known.used * cast(:reference as float8) / (accounts.allowance_tokens::float8 * {MICRO})
+        from account_windows known where known.account_id = accounts.id
+            and known.model_group = :model_group and known.resets_at > now()), 0) as used,
     {
     WHY_NOT.format(
         own="(accounts.owner_id = :caller)",
@@ -49,10 +55,14 @@ def considered(user: User, model: str, model_group: str, *, reference: int) -> l
         if user.use_only_dedicated and not row["own"]:
             row["why_not"] = "you use only your own accounts"
         row["name"] = row["name"] if row["own"] else None
-    return sorted(rows, key=lambda row: (row["why_not"] is not None, _rank(row, user), row["under_way"]))
+    return sorted(rows, key=lambda row: (row["why_not"] is not None, _rank(row, user), _load(row)))
 
 
 def _rank(row: dict[str, Any], user: User) -> bool:
     """Return whether an account's class comes second for this user."""
     is_dedicated = row["own"] and row["sharing"] == "dedicated"
     return bool(is_dedicated == user.prefer_shared)
+
+
+def _load(row: dict[str, Any]) -> tuple[float, int]:
+    return selection.load(row["under_way"], row["max_concurrency"], row["used"])

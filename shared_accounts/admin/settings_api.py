@@ -14,7 +14,6 @@ from shared_accounts.admin.gate import admin_acts
 from shared_accounts.audit import trail
 from shared_accounts.auth.guards import admin_only
 from shared_accounts.config import MICRO
-from shared_accounts.errors import Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door
 from shared_accounts.live_settings import CHANGEABLE, RuntimeSetting
@@ -23,7 +22,6 @@ from shared_accounts.requests_in import settings
 blp = Door("admin-settings", __name__, url_prefix="/api/admin/settings", description="For admins: settings")
 
 _LONGEST = 100
-_MOST_UNITS = 1_000_000
 
 
 class SettingValue(fields.Field[str]):
@@ -74,7 +72,6 @@ def change_settings(body: dict[str, str | None]) -> dict[str, dict[str, Any]]:
     # In one order, or two changes at once could wait for each other.
     changes = {name: body[name] for name in sorted(body)}
     live_settings.change(changes)
-    _refuse_absurd(changes)
     shown = _shown()
     if changes:
         new = {name: shown[name]["value"] if text is not None else None for name, text in changes.items()}
@@ -103,12 +100,3 @@ def _spelt(value: str | bool | int) -> str:  # noqa: FBT001 - a switch's value
     if isinstance(value, bool):
         return "true" if value else "false"
     return format(Decimal(value) / MICRO, "f") if isinstance(value, int) else value
-
-
-def _refuse_absurd(changes: dict[str, str | None]) -> None:
-    """Raise `Unprocessable` for so many units that a pool could not count them."""
-    in_force = live_settings.current(settings())
-    for name in changes:
-        value = getattr(in_force, name)
-        if isinstance(value, int) and value > _MOST_UNITS * MICRO:
-            raise Unprocessable(f"This may be at most {_MOST_UNITS} units.", field=name)

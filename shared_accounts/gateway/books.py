@@ -17,6 +17,9 @@ import orjson
 
 from shared_accounts.accounts.selection import VERIFIED, Candidate
 from shared_accounts.extensions import statements
+from shared_accounts.keys.budgets import HAS_BUDGET
+from shared_accounts.keys.keyring import KEY_ID
+from shared_accounts.keys.limits import KeyHolder
 from shared_accounts.quotas.ledger import RAISE, RESERVE, SETTLE
 from shared_accounts.quotas.pricing import Rule, Tokens
 from shared_accounts.usage import log
@@ -26,9 +29,9 @@ OPEN = "open"
 
 _CALLER = """
 caller as materialized (
-    select users.id as user_id, {state} as state, key.id as api_key_id
+    select users.id as user_id, {key_state} as state, key.id as api_key_id
     from api_keys key join users on users.id = key.user_id
-    where key.fingerprint = {key} and key.is_active and (key.expires_at is null or key.expires_at > now())
+    where key.id = {key_id} and key.is_active and (key.expires_at is null or key.expires_at > now())
     union all
     select users.id, {state}, null
     from sessions session join users on users.id = session.user_id
@@ -40,14 +43,22 @@ case when users.state = 'active' and (
     from trust_levels where level = users.trust_level) then 'busy' else users.state end"""
 """The user's state, or `busy` when she has as many exchanges open as her trust level allows."""
 
+_KEY_STATE = f"""
+case when key.revision <> $13 then 'changed'
+    when users.state = 'active' and key.max_concurrent is not null
+        and not has_slot('key', key.id, key.max_concurrent, $1) then 'key busy'
+    when users.state = 'active' and {HAS_BUDGET} and over_budget(key.id, $7, $1) then 'over budget'
+    else {_STATE} end"""
+"""The same by key: or `changed` since the caller was recognised, `key busy`, or `over budget` with the estimate."""
+
 _OPENING = {
-    "id": "$1", "key": "$2", "session": "$3", "account_id": "$4", "model": "$5", "model_group": "$6",
-    "estimate": "$7", "endpoint": "$8", "stream": "$9", "worker": "$10", "lease": "$11",
-    "reference": "$12", "state": _STATE,
+    "id": "$1", "key_id": KEY_ID.format(key="$2"), "session": "$3", "account_id": "$4", "model": "$5",
+    "model_group": "$6", "estimate": "$7", "endpoint": "$8", "stream": "$9", "worker": "$10", "lease": "$11",
+    "reference": "$12", "state": _STATE, "key_state": _KEY_STATE,
 }  # fmt: skip
 _OPEN_TYPES = (
     "uuid", "bytea", "uuid", "bigint", "text", "text", "bigint", "text", "boolean", "text", "double precision",
-    "bigint",
+    "bigint", "bigint",
 )  # fmt: skip
 _OPEN = f"""
 with {_CALLER}, {VERIFIED}, {RESERVE}, {log.OPEN}
@@ -121,14 +132,16 @@ class Closing:
 def open_line(opening: Opening, candidate: Candidate) -> str:
     """Open the exchange on this account, or move it there if it is open already; returns the verdict.
 
-    `open`, `unknown` (no such key or session), `silenced`, `disabled`, `busy` (she has too many open),
-    `unavailable: ` and why (the account), `short` (of quota) or `closed` (the lease ran out meanwhile).
+    `open`, `unknown` (no such key or session), `silenced`, `disabled`, `busy` (she has too many open), `changed`,
+    `key busy`, `over budget` (her key), `unavailable: ` and why (the account), `short` (of quota) or `closed` (the
+    lease ran out meanwhile).
     """
     caller = opening.caller
+    revision = caller.limits.revision if isinstance(caller, KeyHolder) else None
     row = statements.row(
         "open_exchange", opening.id, caller.fingerprint, caller.session_id and str(caller.session_id), candidate.id,
         opening.model, opening.rule.group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
-        opening.lease_seconds, opening.rule.reference,
+        opening.lease_seconds, opening.rule.reference, revision,
     )  # fmt: skip
     return str(row[0]) if row else "unavailable: it is gone"
 

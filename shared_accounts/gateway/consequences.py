@@ -24,8 +24,7 @@ def renewed(
     db.session.commit()
     if outcome:
         gateway.supply.forget(opening.model)
-        serving = gateway.supply.candidates(opening.caller, opening.model)
-        return next((one for one in serving if one.id == candidate.id), None)
+        return gateway.supply.again(candidate, opening.model)
     if not outcome.is_verdict:
         refused.kind = upstream.FAULT
     return None

@@ -50,10 +50,16 @@ def closing(exchange: Exchange, rule: pricing.Rule) -> Closing:
         tokens=tokens,
         attempts=exchange.attempts,
         passed_over=exchange.passed_over or None,
-        flag="usage not believed" if exchange.meter.unbelieved and basis != "measured" else None,
+        flag=_flag(exchange, basis),
         first_byte_ms=exchange.timing.milliseconds(exchange.timing.first_byte),
         total_ms=exchange.timing.milliseconds(monotonic()),
     )
+
+
+def _flag(exchange: Exchange, basis: str) -> str | None:
+    if exchange.meter.unbelieved and basis != "measured":
+        return "usage not believed"
+    return "heard out after the client had left" if exchange.drained else None
 
 
 def _bill(exchange: Exchange, outcome: str) -> tuple[str, Tokens | None]:

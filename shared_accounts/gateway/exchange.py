@@ -13,19 +13,22 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import gevent
+
 from shared_accounts.accounts import standing
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import DatabaseUnavailable
-from shared_accounts.gateway import books
+from shared_accounts.gateway import books, report
 from shared_accounts.gateway.allowance import Allowance
 from shared_accounts.gateway.calls import Call
-from shared_accounts.gateway.ending import LAST_WORDS, Timing, closing
+from shared_accounts.gateway.ending import Timing, closing
+from shared_accounts.gateway.relay import drain, relay
 from shared_accounts.gateway.sse import Meter
 from shared_accounts.gateway.voices import Voice
 from shared_accounts.gateway.watch import ClientWatch
 from shared_accounts.gateway.wording import Wording
 from shared_accounts.outbound.line import Line
-from shared_accounts.outbound.wire import Answer, Unreachable
+from shared_accounts.outbound.wire import Answer
 
 if TYPE_CHECKING:
     from shared_accounts.gateway.gateway import Gateway
@@ -55,6 +58,8 @@ class Exchange:
         """Whether the client may have got a part of the answer: nothing is retried from here on."""
         self.late = False
         """Whether the attempt under way was cut off for not answering in time."""
+        self.drained = False
+        """Whether its upstream was heard out after the client had left."""
         self.cause: str | None = None
         """Why it was ended from outside, if it was."""
         self.outcome, self.status, self.error_code = "failed", None, None  # type: str, int | None, str | None
@@ -63,7 +68,7 @@ class Exchange:
         self._opening = opening
         self._line: Line | None = None
         self._client: ClientWatch | None = None
-        self._ended = 0.0
+        self._ended, self._heard = 0.0, monotonic()
         self._closing: books.Closing | None = None
         self._total_deadline, self._deadline = gateway.deadlines(self.timing.started)
         gateway.watch.add(self)
@@ -74,10 +79,9 @@ class Exchange:
         self.timing.first_byte, self.late = None, False
         self.meter, self.voice = wording.meter(), wording.voice()
         self._deadline = self._gateway.deadlines(monotonic())[1]
+        self.sent = self.sent or not self.cause
         if self.cause:
             line.shut()
-        else:
-            self.sent = True
 
     def watch_client(self, client: Any) -> None:
         """End the exchange as soon as this client hangs up."""
@@ -88,7 +92,11 @@ class Exchange:
         """End from outside: whoever is reading the upstream sees it close. The first cause stands."""
         if self.cause is None:
             self.cause, self._ended = cause, monotonic()
-        if self._line is not None:
+        if self._line is None:
+            return
+        if cause == "client_left" and self._may_drain:
+            self._line.stir()
+        else:
             self._line.shut()
 
     def check(self, now: float) -> None:
@@ -106,6 +114,9 @@ class Exchange:
         elif now > self._deadline and self._line is not None:
             self.late = True
             self._line.shut()
+        elif self._line is not None and self.serving and now > self._heard + self._gateway.settings.keep_alive_seconds:
+            self._heard = now
+            self._line.stir()
 
     def pass_over(self, candidate: Candidate, why: str) -> None:
         """Record an account that was not tried, and why; the first few are enough."""
@@ -120,42 +131,48 @@ class Exchange:
     def read(self) -> bytes:
         """Return what the upstream sends next, nothing at its end; raises `Unreachable` when it breaks off."""
         data = self.answer.read() if self.answer else b""
-        now = monotonic()
+        self._heard = now = monotonic()
         self.timing.first_byte = self.timing.first_byte or now
         self._deadline = now + self._gateway.settings.upstream_gap_timeout
         return data
 
     def relay(self) -> Iterator[bytes]:
-        """Pass a stream on as its bytes arrive; a stream that fails ends with an error event and no `[DONE]`."""
-        self.outcome = "client_left"  # what stands if nobody reads us to the end
-        allowance = Allowance(self._opening, self.candidate, self.call)
-        if first := self.voice.feed(self.body):
-            yield first
-        try:
-            while not (self.meter.done or self.meter.error or self.cause) and (data := self.read()):
-                passed = self.meter.feed(data)
-                if not (self.meter.finished or allowance.covers(self.meter.completion_estimate())):
-                    self.abort("outgrown")
-                elif said := self.voice.feed(passed):
-                    yield said
-            if not self.cause and (rest := self.voice.feed(self.meter.flush())):
-                yield rest
-        except Unreachable:
-            self.cause = self.cause or "broken"
-        if last := self._end():
-            yield last
+        """Pass a stream on as its bytes arrive."""
+        return relay(self, Allowance(self._opening, self.candidate, self.call))
 
     def finish(self, outcome: str, *, status: int | None = None, error_code: str | None = None) -> None:
         """State how it ended, for the line that `close` will write."""
         self.outcome, self.status, self.error_code = outcome, status, error_code
 
     def close(self) -> None:
-        """Settle and write the line, once, or leave it to the watch when PostgreSQL is away; twice is harmless."""
-        if self._closing is not None:
+        """Settle and write the line, once, or leave it to the watch when PostgreSQL is away; twice is harmless.
+
+        Of a client who left, the operator may want the usage: then the upstream is heard out first, for so long.
+        """
+        if self._closing is not None or self.drained:
             return
-        self._closing = closing(self, self._opening.rule)
         if self._client is not None:
             self._client.stop()
+        if self.outcome == "client_left" and self._may_drain:
+            self.drained = True
+            gevent.spawn(self._drain)
+        else:
+            self._close()
+
+    @property
+    def _may_drain(self) -> bool:
+        wanted = self._gateway.settings.disconnect_drain_seconds > 0 and self.call.stream and self.serving
+        return wanted and not (self.meter.done or self.meter.error)
+
+    def _drain(self) -> None:
+        try:
+            with gevent.Timeout(self._gateway.settings.disconnect_drain_seconds, False):  # noqa: FBT003 - gevent's way
+                drain(self)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._closing = report.closed(self._opening, closing(self, self._opening.rule))
         if self.answer is not None and not self.meter.done:
             self.answer.close()
         try:
@@ -176,25 +193,8 @@ class Exchange:
             except DatabaseUnavailable:
                 return False
             if closed and self.candidate is not None:
-                self._count(self.candidate, self._closing)
+                self._gateway.count(self.candidate, self._opening, self._closing)
         if self.outcome == "served" and self.candidate is not None and self.candidate.strikes:
             with suppress(DatabaseUnavailable):
                 standing.clear(self.candidate.id, self.id)
         return True
-
-    def _count(self, candidate: Candidate, closing: books.Closing) -> None:
-        tokens = closing.tokens.prompt + closing.tokens.completion if closing.tokens else 0
-        user_id, group = self._opening.caller.user_id, self._opening.rule.group
-        self._gateway.tally.add(candidate.id, group, user_id, tokens=tokens, cost=closing.cost)
-
-    def _end(self) -> bytes:
-        """Return what the client should still get: an error event, the end its dialect lacks, or nothing."""
-        if self.cause == "client_left" and not self.meter.done:
-            return b""
-        if not self.meter.done and (self.meter.error or self.cause or not self.meter.finished):
-            words = LAST_WORDS[self.cause or "broken"]
-            self.finish(self.cause or "broken", status=200, error_code=words.code)
-            for_length = self.cause == "outgrown"
-            return b"" if self.meter.error else self.voice.fail(words, self.body, for_length=for_length)
-        self.finish("served", status=200)
-        return self.voice.end(was_said=self.meter.done)

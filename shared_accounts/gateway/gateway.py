@@ -17,6 +17,7 @@ from shared_accounts.quotas.rules import RuleBook
 from shared_accounts.users.roster import Caller
 
 if TYPE_CHECKING:
+    from shared_accounts.gateway.books import Closing, Opening
     from shared_accounts.gateway.exchange import Exchange
 
 _MOST_CALLERS = 10_000
@@ -59,6 +60,11 @@ class Gateway:
         self.supply.in_flight[candidate.id] -= 1
         if self.supply.in_flight[candidate.id] <= 0:
             del self.supply.in_flight[candidate.id]
+
+    def count(self, candidate: Candidate, opening: Opening, closing: Closing) -> None:
+        """Add what an exchange took to its account's window and its member's share of the day."""
+        tokens = closing.tokens.prompt + closing.tokens.completion if closing.tokens else 0
+        self.tally.add(candidate.id, opening.rule.group, opening.caller.user_id, tokens=tokens, cost=closing.cost)
 
 
 class RecentCallers:

@@ -19,7 +19,7 @@ import gevent
 
 from shared_accounts.accounts.tally import Tally
 from shared_accounts.errors import DatabaseUnavailable
-from shared_accounts.gateway import books
+from shared_accounts.gateway import books, report
 
 if TYPE_CHECKING:
     from shared_accounts.gateway.exchange import Exchange
@@ -75,6 +75,7 @@ class Watch:
             now = monotonic()
             for exchange in list(self.live):
                 exchange.check(now)
+            report.live(self.live, self._unsettled)
 
     def _keep_books(self) -> None:
         beat = monotonic()

@@ -8,11 +8,16 @@ from collections import deque
 from contextlib import suppress
 from time import monotonic
 
+import gevent
 from gevent import monkey
 
 _READ_BYTES = 65536
 _IDLE_PER_ORIGIN = 512
 _poll = monkey.get_original("select", "poll")  # a poll that never waits needs no cooperation
+
+
+class Silence(Exception):
+    """Nothing has come for a while; the conversation goes on."""
 
 
 class Line:
@@ -81,6 +86,12 @@ class Line:
         poll = _poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return bool(poll.poll(0))
+
+    def stir(self) -> None:
+        """Have whoever waits for bytes here get `Silence` instead, from any greenlet; nothing is lost by it."""
+        watcher = getattr(self._socket, "_read_event", None)  # gevent's; there is none without it
+        if watcher is not None:
+            gevent.get_hub().cancel_wait(watcher, Silence())
 
     def shut(self) -> None:
         """End the conversation at once, from any greenlet; whoever is reading sees the end."""

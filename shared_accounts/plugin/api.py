@@ -12,6 +12,7 @@ from typing import Any
 from flask import Response, current_app, g, jsonify
 
 from shared_accounts import tasks
+from shared_accounts.accounts.probe import CredentialRefused
 from shared_accounts.auth.guards import refuse_silenced, signed_in
 from shared_accounts.clockwork import soon
 from shared_accounts.errors import NotProvisioned
@@ -149,7 +150,11 @@ def changing(*, shares: bool = False) -> Iterator[PluginPool]:
     if shares:
         standing.refuse_sharing(g.person.id)
     with answering() as pool:
-        yield pool
+        try:
+            yield pool
+        except CredentialRefused:
+            db.session.commit()  # a consent that has ended has, whatever else was asked for
+            raise
     db.session.commit()
     if plugin_in_use() is not None:
         soon(tasks.look_after_plugin_user, g.person.id)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy.exc import DBAPIError
 
 from shared_accounts.config import MICRO
-from shared_accounts.errors import DatabaseUnavailable
 from shared_accounts.extensions import db
 from shared_accounts.plugin import local_models
 from shared_accounts.plugin.kept import Kept
@@ -27,7 +27,7 @@ class LocalQuotas:
     """The part of `PluginPool` that is about quota."""
 
     def __init__(self) -> None:
-        self._shared: Kept[list[dict[str, Any]]] = Kept(_SHARED_POOL_SECONDS, failures=DatabaseUnavailable)
+        self._shared: Kept[list[dict[str, Any]]] = Kept(_SHARED_POOL_SECONDS, failures=DBAPIError)
 
     def user_quotas(self, user_id: int) -> Answer:
         """See `PluginPool`; a row per model group."""

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from shared_accounts import statements as pools
-from shared_accounts.accounts import candidates, selection
+from shared_accounts.accounts import candidates, explain, selection
 from shared_accounts.accounts.selection import Supply
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
@@ -407,3 +407,21 @@ def test_a_page_costs_as_much_of_three_thousand_as_of_a_hundred(settings, owner)
     assert rows == 65
     assert more < 1.5 * few
     assert pages_touched(settings, shared, *read, 5)[1] < 1.5 * few_home + 10
+
+
+def test_the_dry_run_names_them_in_the_order_they_would_be_tried(supply, owner):
+    user = factories.user()
+    made = [factories.account(owner, max_concurrency=limit) for limit in (None, 4, None, 2)]
+    mine = factories.account(user, sharing="dedicated")
+    window(made[0].id, 0.6)
+    window(made[2].id, 0.2)
+    window(made[1].id, 0.4)
+    cool([made[3].id])
+    for prefers in (False, True):
+        user.prefer_shared = prefers
+        db.session.commit()
+        told = explain.considered(user, "m", "m", reference=1_000_000)
+        tried = ids(supply.candidates(caller_for(user, prefer_shared=prefers), "m"))
+        assert [one["id"] for one in told if one["why_not"] is None] == tried
+        assert len(tried) == 4
+    assert tried[-1] == mine.id

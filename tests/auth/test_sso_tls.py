@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from shared_accounts.auth import fetching
 from shared_accounts.auth.refused import ProviderUnreachable
+from shared_accounts.outbound import transport
 from tests.auth.idp import drips_forever, tells
 from tests.conftest import ROOT
 from tests.upstream import Upstream, stalls_before_the_head
@@ -55,9 +56,9 @@ def serve(tmp_path, monkeypatch):
         servers.append(Upstream(tells({"hello": "there"}), tls=context))
         return servers[-1]
 
-    fetching._tls.cache_clear()  # noqa: SLF001 - it reads the environment once
+    transport.tls.cache_clear()  # it reads the environment once
     yield start
-    fetching._tls.cache_clear()  # noqa: SLF001
+    transport.tls.cache_clear()
     for server in servers:
         server.stop()
 
@@ -71,6 +72,7 @@ import sys, time
 import gevent
 from shared_accounts.auth import fetching
 from shared_accounts.auth.refused import ProviderUnreachable
+from shared_accounts.outbound import transport
 ticks = []
 def tick():
     while True:

@@ -21,6 +21,7 @@ import requests
 from sqlalchemy import func
 
 from shared_accounts.accounts.consent import Consents
+from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.trial import Trial
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
@@ -337,7 +338,8 @@ def local_world(app, committed, sign_in, with_settings) -> Iterator[LocalWorld]:
     """Our own pool, and a provider at which to consent."""
     provider = OAuthServer()
     parts = app.extensions
-    trial = Trial(parts["wire"], parts["guard"], parts["vault"], parts["gateway"].refresher)
+    refresher = Refresher((provider.provider(),), parts["vault"])
+    trial = Trial(parts["wire"], parts["guard"], parts["vault"], refresher)
     pool = Local(trial, Consents(parts["wire"], parts["guard"], parts["vault"]))
     generous = {"upstream_oauth_providers": (provider.provider(),), "visit_limit": "1000 per minute"}
     with with_settings(**generous), behind(app, pool):

@@ -234,17 +234,30 @@ def test_what_an_admin_took_out_of_service_its_owner_cannot_bring_back(ada, shar
     assert own(ada, shared)["state"] == "disabled"
 
 
-def test_an_account_that_needs_sign_in_comes_back_once_its_upstream_accepts_it(ada, local_world, shared):
+def test_an_account_that_needs_sign_in_comes_back_while_its_provider_stands_by_the_consent(ada, local_world, shared):
     db.session.rollback()
     standing.take_out(number(shared), "needs_sign_in", "refused")
     db.session.commit()
     assert ada.get(shared).json["data"]["need_refresh"] is True
+    assert ada.put(f"{shared}/status", json={"status": 0}).json["message"] == "账号状态未变化"
+
+    local_world.provider.accepted.clear()  # the token has ended, the consent has not
+    assert ada.put(f"{shared}/status", json={"status": 1}).status_code == 200
+
+    assert own(ada, shared)["state"] == "active"
+
+
+def test_an_account_whose_consent_has_ended_stays_out_and_the_end_is_remembered(ada, local_world, shared):
+    db.session.rollback()
+    standing.take_out(number(shared), "needs_sign_in", "refused")
+    db.session.commit()
     local_world.provider.end()
 
-    refused = ada.put(f"{shared}/status", json={"status": 1})
+    assert ada.put(f"{shared}/status", json={"status": 1}).status_code == 422
 
-    assert refused.status_code == 422
     assert own(ada, shared)["state"] == "needs_sign_in"
+    [row] = rows("accounts")
+    assert row["sealed_refresh_token"] is None
 
 
 def test_a_broken_account_comes_back_once_it_works(ada, shared):

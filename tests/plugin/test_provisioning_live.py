@@ -92,7 +92,7 @@ class Service:
                 b"set": connection.smembers,
                 b"zset": lambda key: connection.zrange(key, 0, -1),
             }
-            return "\n".join(f"{key} {read[connection.type(key)](key)}" for key in connection.keys())
+            return "\n".join(f"{key} {read[connection.type(key)](key)}" for key in connection.scan_iter())
 
     def everything_said(self):
         """All logs."""

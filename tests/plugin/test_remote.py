@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared_accounts import create_app
-from shared_accounts.config import load
 from shared_accounts.extensions import db
-from shared_accounts.plugin.local import Local
-from shared_accounts.plugin.remote import Remote
 from tests import factories
+from tests.conftest import ROOT
 from tests.gateway.scene import wait_until
 from tests.plugin.contract import API, refusal, remote_world
 from tests.plugin.provisioned import change, plugin, queued
@@ -21,6 +20,10 @@ from tests.plugin_api import plugin_process, plugin_server
 
 __all__ = ["plugin", "plugin_process", "plugin_server", "remote_world"]
 
+WHICH = """
+from shared_accounts import create_app
+print(type(create_app().extensions["plugin_pool"]).__name__)
+"""
 PROVISION, LOOK_AFTER = "shared_accounts.provision_plugin_user", "shared_accounts.look_after_plugin_user"
 PICTURE = {
     "contents": [{"role": "user", "parts": [{"text": "a cat"}]}],
@@ -326,10 +329,13 @@ def test_whoever_is_to_be_made_anew_is_not_asked_for(ada, asked):
     assert asked() == []
 
 
-@pytest.mark.parametrize(("url", "kind"), [("", Local), ("http://127.0.0.1:9", Remote)])
+@pytest.mark.parametrize(("url", "kind"), [("", "Local"), ("http://127.0.0.1:9", "Remote")])
 def test_which_pool_answers_is_chosen_at_the_start(environment, url, kind):
-    known = {**environment, "PLUGIN_API_BASE_URL": url, "PLUGIN_API_ADMIN_KEY": "an-admin-key-of-the-plugin-0123456789"}
+    key = "an-admin-key-of-the-plugin-0123456789"
+    known = {**environment, "PLUGIN_API_BASE_URL": url, "PLUGIN_API_ADMIN_KEY": key}
 
-    made = create_app(load(known))
+    told = subprocess.run(
+        [sys.executable, "-c", WHICH], env=known, cwd=ROOT, capture_output=True, text=True, check=True
+    )
 
-    assert isinstance(made.extensions["plugin_pool"], kind)
+    assert told.stdout.split() == [kind]
