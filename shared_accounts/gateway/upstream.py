@@ -1,4 +1,4 @@
-"""Send a chat to one account's upstream, and tell a refusal from an answer (specification section 6).
+"""Send a call to one account's upstream, and tell a refusal from an answer (specification section 6).
 
 A refusal says, as data, whose fault it was: blame follows its kind, never a guess at a message.
 """
@@ -21,10 +21,13 @@ from shared_accounts.outbound.line import Line
 from shared_accounts.outbound.wire import Answer, Unreachable, Wire, request_head
 
 CREDENTIAL, LIMIT, FAULT, CALLER = "credential", "limit", "fault", "caller"
+LACKS = "lacks"
+"""The upstream does not offer what was asked for: nobody's fault, and no reason not to chat with it."""
 
 _LONGEST_REFUSAL = 256 * 1024
 _CALLERS_OWN = {400, 413, 415, 422}
 _QUOTA_WORDS = re.compile(r"quota|rate.?limit|too many requests|resource.?exhausted|billing|credit", re.IGNORECASE)
+_PLUGIN_WORDS = re.compile("配额.*(已耗尽|不足)|没有可用的账号")  # the Plug-in API says both with 500
 _CONTENT_WORDS = re.compile(r"flagged|moderation|content.?(?:policy|filter)", re.IGNORECASE)
 _BAN_WORDS = re.compile(r"suspend|deactivat|banned|disabled", re.IGNORECASE)
 _CREDENTIAL_WORDS = re.compile(r"key|credential|auth|token|permission|suspend|deactivat|account", re.IGNORECASE)
@@ -46,7 +49,7 @@ class UpstreamRefused(Exception):
 def send(wire: Wire, candidate: Candidate, call: Call, *, hold: Callable[[Line, Wording], None]) -> Answer:
     """Send the call; returns an answer that is 200 and of the kind asked for, else raises `UpstreamRefused`.
 
-    Raises `Unreachable` when no answer comes. It sets no timer: `hold` gives the line to a watchdog.
+    What is no chat's stream may come whole: some models do not stream, and say so by not doing it. Raises `Unreachable` when no answer comes. It sets no timer: `hold` gives the line to a watchdog.
     """
     said = wording(call, candidate)
     headers = said.headers | {
@@ -55,18 +58,24 @@ def send(wire: Wire, candidate: Candidate, call: Call, *, hold: Callable[[Line, 
         "content-length": str(len(said.body)),
     }
     target = candidate.target
-    request = request_head("POST", target.origin, target.path + said.path, headers) + b"\r\n" + said.body
+    request = request_head("POST", target.origin, said.path, headers) + b"\r\n" + said.body
     answer = wire.exchange(target.origin, request, None, hold=lambda line: hold(line, said))
     if answer.status != HTTPStatus.OK:
-        raise _refusal(answer, answer.read_all(_LONGEST_REFUSAL))
-    if call.stream and "event-stream" not in (answer.header("content-type") or ""):
+        body = answer.read_all(_LONGEST_REFUSAL)
+        raise (None if call.is_chat else _lacking(answer.status, body)) or _refusal(answer, body)
+    if call.stream and call.is_chat and not is_stream(answer):
         raise _not_a_stream(answer)
     return answer
 
 
+def is_stream(answer: Answer) -> bool:
+    """Tell whether an answer is one of events."""
+    return "event-stream" in (answer.header("content-type") or "")
+
+
 def _accepted(call: Call) -> str:
     if call.stream:
-        return "text/event-stream"
+        return "text/event-stream" if call.is_chat else "text/event-stream, */*"
     return "application/json" if call.is_chat else "*/*"
 
 
@@ -92,6 +101,26 @@ def parsed(body: bytes) -> dict[str, Any] | None:
     return frame if isinstance(frame, dict) else None
 
 
+def frames(body: bytes) -> list[dict[str, Any]]:
+    """Return the objects of a JSON answer, which may be a list of them; none when it is neither."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return []
+    listed = found if isinstance(found, list) else [found]
+    return listed if all(isinstance(one, dict) for one in listed) else []
+
+
+def _lacking(status: int, body: bytes) -> UpstreamRefused | None:
+    """Tell an upstream without this endpoint from one without this model, whose 404 is JSON and says so."""
+    unknown_model = parsed(body) is not None and b"model" in body.lower()
+    if status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED} or (
+        status == HTTPStatus.NOT_FOUND and not unknown_model
+    ):
+        return UpstreamRefused(LACKS, f"answered {status}: it does not offer this", status=status)
+    return None
+
+
 def _refusal(answer: Answer, body: bytes) -> UpstreamRefused:
     status = answer.status
     words = body[:4096].decode("utf-8", "replace")
@@ -99,7 +128,7 @@ def _refusal(answer: Answer, body: bytes) -> UpstreamRefused:
     if status in _CALLERS_OWN or _is_callers(status, body, words):
         return UpstreamRefused(CALLER, f"answered {status}", status=status, body=body)
     forbidden = status == HTTPStatus.FORBIDDEN
-    if status in {402, 429} or (forbidden and _QUOTA_WORDS.search(words)):
+    if status in {402, 429} or (forbidden and _QUOTA_WORDS.search(words)) or _PLUGIN_WORDS.search(words):
         return UpstreamRefused(LIMIT, f"answered {status}", status=status, retry_after=seconds)
     if status == HTTPStatus.UNAUTHORIZED or (forbidden and _CREDENTIAL_WORDS.search(words)):
         return UpstreamRefused(CREDENTIAL, f"answered {status}", status=status)

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from shared_accounts.accounts import presets
+from shared_accounts.accounts import generating, presets
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.gateway.calls import Call, Dialect
-from shared_accounts.gateway.meters import FlatMeter, PluginMeter
+from shared_accounts.gateway.dialects import generate, generate_meter
+from shared_accounts.gateway.dialects.events import Events
+from shared_accounts.gateway.meters import EventMeter, FlatMeter, PluginMeter
 from shared_accounts.gateway.sse import Meter
 from shared_accounts.gateway.voices import Native, Translated, Voice
 
 _LONGEST_EVENT = 64 * 1024 * 1024
+_LONGEST_PICTURE = 16 * 1024 * 1024
 
 
 class Wording(NamedTuple):
-    """Where the request goes below the base URL, its body, and fresh ears and voice for each line that is tried."""
+    """Where the request goes at the account's origin, its body, and fresh ears and voice for each line that is tried."""
 
     path: str
     body: bytes
@@ -28,25 +31,37 @@ class Wording(NamedTuple):
     voice: Callable[[], Voice]
 
 
+def understands(candidate: Candidate, call: Call) -> bool:
+    """Tell whether this account's upstream can be asked at all, in whatever words."""
+    return call.must_speak is None or (call.must_speak == generating.DIALECT and generating.serves(candidate))
+
+
 def wording(call: Call, candidate: Candidate) -> Wording:
     """Return how to put this call to this account's upstream."""
     dialect = call.dialect
+    if call.must_speak:
+        place = generate.place(call, candidate)
+        voice: Callable[[], Voice] = lambda: generate_meter.Voice(call)  # noqa: E731
+        return Wording(place.path, call.body, place.headers, generate_meter.Meter, voice)
     if dialect is not None and candidate.dialect.also_speaks == dialect.name:
         return _native(call, candidate, dialect)
     headers = presets.BEARER.headers(candidate.credential)
+    path = candidate.target.path + call.path
     if not call.is_chat:
-        meter: Callable[[], Meter] = _plain(call)
-    elif candidate.preset == presets.PLUGIN:
-        meter = lambda: PluginMeter(show_usage=call.show_usage, longest=_longest(call))  # noqa: E731
-    else:
-        meter = lambda: Meter(show_usage=call.show_usage, longest=_longest(call))  # noqa: E731
-    voice = (lambda: Translated(call, dialect)) if dialect is not None else (lambda: Voice(call))
-    return Wording(call.path, call.body, headers, meter, voice)
+        return Wording(path, call.body, headers, *_plain(call))
+    heard = PluginMeter if candidate.preset == presets.PLUGIN else Meter
+    return Wording(
+        path,
+        call.body,
+        headers,
+        lambda: heard(show_usage=call.show_usage, longest=_longest(call)),
+        (lambda: Translated(call, dialect)) if dialect is not None else (lambda: Voice(call)),
+    )
 
 
 def _native(call: Call, candidate: Candidate, dialect: Dialect) -> Wording:
     return Wording(
-        dialect.path,
+        candidate.target.path + dialect.path,
         call.native,
         candidate.dialect.headers(candidate.credential) | call.passed_headers,
         lambda: dialect.words.Meter(show_usage=True),
@@ -54,10 +69,14 @@ def _native(call: Call, candidate: Candidate, dialect: Dialect) -> Wording:
     )
 
 
-def _plain(call: Call) -> Callable[[], Meter]:
+def _plain(call: Call) -> tuple[Callable[[], Meter], Callable[[], Voice]]:
+    """Return how to hear what is no chat, and how to pass it on."""
+    guess = call.most_completion_tokens
+    if call.is_prose:
+        return lambda: Meter(show_usage=call.show_usage), lambda: Voice(call)
     if call.stream:
-        return lambda: Meter(show_usage=call.show_usage)
-    return lambda: FlatMeter(call.most_completion_tokens)
+        return lambda: EventMeter(guess, longest=_LONGEST_PICTURE), lambda: Events(call)
+    return lambda: FlatMeter(guess), lambda: Voice(call)
 
 
 def _longest(call: Call) -> int | None:

@@ -80,9 +80,9 @@ class Scene:
         _, key = factories.api_key(user)
         return user, key
 
-    def account(self, upstream: Upstream, *, owner: User | None = None, **overrides: Any) -> Account:
+    def account(self, upstream: Upstream | None, *, owner: User | None = None, **overrides: Any) -> Account:
         """An account at this upstream that serves the model."""
-        fields = {"models": [self.model], "base_url": upstream.url, **overrides}
+        fields = {"models": [self.model], **({"base_url": upstream.url} if upstream else {}), **overrides}
         made = factories.account(owner or self.owner, **fields)
         db.session.refresh(made)
         db.session.expunge(made)
