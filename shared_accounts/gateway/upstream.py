@@ -49,7 +49,8 @@ class UpstreamRefused(Exception):
 def send(wire: Wire, candidate: Candidate, call: Call, *, hold: Callable[[Line, Wording], None]) -> Answer:
     """Send the call; returns an answer that is 200 and of the kind asked for, else raises `UpstreamRefused`.
 
-    What is no chat's stream may come whole: some models do not stream, and say so by not doing it. Raises `Unreachable` when no answer comes. It sets no timer: `hold` gives the line to a watchdog.
+    What is no chat's stream may come whole: some models do not stream, and say so by not doing it. Raises
+    `Unreachable` when no answer comes. It sets no timer: `hold` gives the line to a watchdog.
     """
     said = wording(call, candidate)
     headers = said.headers | {

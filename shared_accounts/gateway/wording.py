@@ -22,7 +22,7 @@ _LONGEST_PICTURE = 16 * 1024 * 1024
 
 
 class Wording(NamedTuple):
-    """Where the request goes at the account's origin, its body, and fresh ears and voice for each line that is tried."""
+    """Where the request goes at the account's origin, its body; fresh ears and voice for each line that is tried."""
 
     path: str
     body: bytes
@@ -49,14 +49,24 @@ def wording(call: Call, candidate: Candidate) -> Wording:
     path = candidate.target.path + call.path
     if not call.is_chat:
         return Wording(path, call.body, headers, *_plain(call))
-    heard = PluginMeter if candidate.preset == presets.PLUGIN else Meter
+    is_plugin = candidate.preset == presets.PLUGIN
+    heard = PluginMeter if is_plugin else Meter
     return Wording(
         path,
-        call.body,
+        _saying_no_stream(call.body) if is_plugin and not call.stream else call.body,
         headers,
         lambda: heard(show_usage=call.show_usage, longest=_longest(call)),
         (lambda: Translated(call, dialect)) if dialect is not None else (lambda: Voice(call)),
     )
+
+
+def _saying_no_stream(body: bytes) -> bytes:
+    """Say what OpenAI's clients leave out: the Plug-in API streams unless told not to.
+
+    Where a client did say so, of two the last counts.
+    """
+    start = body.index(b"{") + 1
+    return body[:start] + b'"stream":false,' + body[start:]
 
 
 def _native(call: Call, candidate: Candidate, dialect: Dialect) -> Wording:

@@ -137,7 +137,7 @@ def test_what_it_answers_with_500_is_told_apart_by_its_words(scene, upstream, wo
 
     assert scene.ask().status == status
 
-    assert (scene.account_now(refused)["strikes"] == 0) == (status == 429)
+    assert bool(scene.account_now(refused)["cooling"]) == (status == 429)
 
 
 def test_a_page_instead_of_json_is_a_fault(scene, upstream):
