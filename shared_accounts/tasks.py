@@ -23,7 +23,7 @@ from shared_accounts.accounts.trial import Trial
 from shared_accounts.auth import sessions, tickets
 from shared_accounts.clockwork import soon, task
 from shared_accounts.extensions import db
-from shared_accounts.gateway import books
+from shared_accounts.gateway import books, idempotency
 from shared_accounts.plugin import bindings, provisioning
 from shared_accounts.quotas import proof, refill
 from shared_accounts.users import roster
@@ -57,6 +57,13 @@ def _welcome(session: Session) -> None:
             soon(provision_plugin_user, user_id)
 
 
+@event.listens_for(db.session, "after_rollback")
+def _forget(session: Session) -> None:
+    """Send for nobody: who was to be let in was not."""
+    if not session.in_nested_transaction():
+        session.info.pop(roster.NEWCOMERS, None)
+
+
 @task("refill_quotas")
 def refill_quotas() -> None:
     """Give every pool the full hours it has not received yet."""
@@ -67,8 +74,9 @@ def refill_quotas() -> None:
 
 @task("close_abandoned_exchanges")
 def close_abandoned_exchanges() -> None:
-    """Settle what workers that died have left open."""
+    """Settle what workers that died have left open, and count what they left uncounted."""
     closed = books.close_abandoned()
+    _one_by_one(idempotency.count_next)
     if closed:
         log.warning("abandoned exchanges closed", extra={"exchanges": closed})
 
@@ -131,9 +139,8 @@ def regroup_accounts() -> None:
 @task("provision_plugin_user")
 def provision_plugin_user(user_id: int) -> None:
     """Give a user her counterpart at the Plug-in API; while that fails, try again, more and more seldom."""
-    if _provisioned(user_id):
-        return
-    binding = bindings.of(user_id)
+    was_our_turn = _provision(user_id)
+    binding = bindings.of(user_id) if was_our_turn else None
     if binding is not None and binding.problem is not None and binding.attempts <= _ATTEMPTS_IN_A_ROW:
         soon(provision_plugin_user, user_id, countdown=bindings.wait(binding.attempts))
 
@@ -148,22 +155,26 @@ def sweep_plugin_users() -> None:
 @task("look_after_plugin_user")
 def look_after_plugin_user(user_id: int) -> None:
     """See that a user's counterpart is there, her key good and her models known."""
-    _provisioned(user_id, again=True)
+    _provision(user_id, again=True)
 
 
-def _provisioned(user_id: int, *, again: bool = False) -> bool:
-    plugin = current_app.extensions["plugin"]
-    if plugin is None:
-        return True
-    for _ in provisioning.provision(plugin, user_id, again=again):
+def _provision(user_id: int, *, again: bool = False) -> bool:
+    """Tell whether it was our turn: who finds somebody else at it, or nothing to do, leaves what follows to her."""
+    plugin, steps = current_app.extensions["plugin"], 0
+    for _ in provisioning.provision(plugin, user_id, again=again) if plugin else ():
         db.session.commit()
-    return bindings.is_ready(user_id)
+        steps += 1
+    return steps > 0
 
 
 @task("forget_what_is_over")
 def forget_what_is_over() -> None:
-    """Delete tickets nobody can redeem any more, and sessions that have been over for a month."""
-    gone = {"tickets": tickets.forget_expired(), "sessions": sessions.forget_old()}
+    """Delete tickets nobody can redeem any more, sessions over for a month, and keys of calls a day old."""
+    gone = {
+        "tickets": tickets.forget_expired(),
+        "sessions": sessions.forget_old(),
+        "idempotency_keys": idempotency.forget_old(),
+    }
     db.session.commit()
     log.info("forgot what is over", extra=gone)
 

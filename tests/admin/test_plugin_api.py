@@ -7,18 +7,13 @@ import pytest
 from shared_accounts.extensions import db
 from shared_accounts.plugin import provisioning
 from tests import factories
-from tests.plugin.provisioned import accounts_of, binding_of, change, counterpart_of, lapse, plugin, run, works
+from tests.plugin.provisioned import accounts_of, ada, binding_of, change, counterpart_of, lapse, plugin, run, works
 from tests.plugin_api import plugin_process, plugin_server
 
-__all__ = ["plugin", "plugin_process", "plugin_server"]
+__all__ = ["ada", "plugin", "plugin_process", "plugin_server"]
 
 BINDINGS = "/api/admin/plugin"
 ORDERS = ["provision", "resync", "rotate-key"]
-
-
-@pytest.fixture
-def ada(committed):
-    return factories.user(username="ada").id
 
 
 @pytest.fixture

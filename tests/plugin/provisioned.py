@@ -23,9 +23,10 @@ from sqlalchemy import select, text
 from shared_accounts.accounts.models import Account
 from shared_accounts.extensions import db
 from shared_accounts.outbound.addresses import Guard
-from shared_accounts.plugin import bindings, parts
+from shared_accounts.plugin import bindings, parts, provisioning
 from shared_accounts.plugin.client import Counterpart
 from shared_accounts.plugin.models import PluginBinding
+from tests import factories
 from tests.conftest import ROOT
 
 PATIENCE = 90.0
@@ -44,6 +45,21 @@ def plugin(app, plugin_server, with_settings) -> Iterator[parts.Plugin]:
         app.extensions["plugin"] = None
         made.connection.close()
         made.hurried.close()
+
+
+@pytest.fixture
+def ada(committed) -> int:
+    """Somebody, by her id."""
+    return factories.user(username="ada").id
+
+
+@pytest.fixture
+def served(plugin, plugin_server, ada) -> int:
+    """Ada, with an account of her own there, and so with one here."""
+    run(provisioning.provision(plugin, ada))
+    plugin_server.add_account(counterpart_of(plugin, ada).api_key)
+    run(provisioning.provision(plugin, ada, again=True))
+    return ada
 
 
 @pytest.fixture
@@ -112,6 +128,19 @@ def run(steps: Iterator[None]) -> None:
     """Do what a door does: commit whenever something is to be kept."""
     for _ in steps:
         db.session.commit()
+
+
+def cut_off(steps: Iterator[None], *, after: int) -> None:
+    """Die as a worker does: it has committed so many times, and never comes back."""
+    for _ in range(after):
+        next(steps)
+        db.session.commit()
+    steps.close()
+
+
+def made(plugin_server: Any) -> int:
+    """How often the Plug-in API was asked to make a user."""
+    return len([one for one in plugin_server.seen("/api/users") if one["method"] == "POST"])
 
 
 def binding_of(user_id: int) -> PluginBinding:

@@ -7,10 +7,10 @@ import pytest
 from shared_accounts.plugin import provisioning
 from tests import factories
 from tests.conftest import rows
-from tests.plugin.provisioned import accounts_of, binding_of, change, counterpart_of, plugin, run, works
+from tests.plugin.provisioned import accounts_of, ada, binding_of, change, counterpart_of, plugin, run, works
 from tests.plugin_api import plugin_process, plugin_server
 
-__all__ = ["plugin", "plugin_process", "plugin_server"]
+__all__ = ["ada", "plugin", "plugin_process", "plugin_server"]
 
 
 @pytest.fixture
@@ -21,11 +21,6 @@ def say(app, committed):
         return result
 
     return invoke
-
-
-@pytest.fixture
-def ada(committed):
-    return factories.user(username="ada").id
 
 
 def test_everybody_who_has_none_gets_one(plugin, plugin_server, say, ada):

@@ -104,3 +104,14 @@ def test_not_where_there_is_no_plug_in(committed, sent_for):
     db.session.commit()
 
     assert sent_for() == []
+
+
+def test_whoever_was_not_let_in_after_all_is_not_sent_for(plugin, committed, redis_server):
+    roster.register("somebody")
+    db.session.rollback()
+    newcomer = roster.register("newcomer").id
+    with pytest.raises(Conflict):
+        roster.register("NEWCOMER")
+    db.session.commit()
+
+    assert queued(redis_server.url()) == [(PROVISION, [newcomer])]
