@@ -30,7 +30,7 @@ control_socket_disable = True
 forwarded_allow_ips = ""
 
 # Each worker counts in a row of its own; those of before a reload keep theirs until they are gone.
-_ROWS, _ROW_BYTES = 64, 16_384
+_ROWS, _ROW_BYTES = 64, 32_768
 
 
 def on_starting(server: Any) -> None:

@@ -31,7 +31,7 @@ from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
 from shared_accounts.crypto import Vault
 from shared_accounts.extensions import api, celery, db, jwt, limiter, migrate, statements
-from shared_accounts.gateway import v1
+from shared_accounts.gateway import generate_api, passthrough_api, v1
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.json_bodies import Refusal
 from shared_accounts.keys import api as keys_api
@@ -50,7 +50,9 @@ from shared_accounts.plugin.local import Local
 from shared_accounts.plugin.remote import Remote
 from shared_accounts.quotas import api as quotas_api
 from shared_accounts.quotas import gifts_api
-from shared_accounts.usage import models as _usage_log  # noqa: F401 - the one table no door asks for by its class
+from shared_accounts.usage import api as usage_api
+from shared_accounts.usage import clock_api as _usage_clock  # noqa: F401 - a task of the timetable
+from shared_accounts.usage import export_api, statement_api
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -154,10 +156,12 @@ def _open_doors(app: Flask) -> None:
         models_api,
         plugin_api,
     )
+    telling = (usage_api, export_api, statement_api)
     by_plugin_contract = (plugin_pool_api, plugin_oauth_api, plugin_quotas_api, plugin_usage_api, pictures_api)
-    for door in (*signing_in, keys_api, *pooling, *by_plugin_contract, *administering):
+    for door in (*signing_in, keys_api, *pooling, *telling, *by_plugin_contract, *administering):
         api.register_blueprint(door.blp)
-    app.register_blueprint(v1.blueprint)
+    for gateway_door in (v1, passthrough_api, generate_api):
+        app.register_blueprint(gateway_door.blueprint)
     api.register_blueprint(health.blueprint)
     api.register_blueprint(metrics_api.blueprint)
     api_pages.register(app)

@@ -31,6 +31,7 @@ _EXPOSED_CALLS = (
     "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, openai-version,"
     f" {_FIGURES}"
 )
+_FOR_EVERYBODY = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED_CALLS))
 _EXPOSED_MANAGEMENT = "X-Pagination, x-request-id, Retry-After"
 
 
@@ -56,8 +57,7 @@ def _preflight() -> Response | None:
 def _allow(response: Response) -> Response:
     headers = response.headers
     if _is_call():
-        headers["Access-Control-Allow-Origin"] = "*"
-        headers["Access-Control-Expose-Headers"] = _EXPOSED_CALLS
+        headers.extend(_FOR_EVERYBODY)
     elif settings().cors_origins and request.path.startswith("/api/"):
         response.vary.add("Origin")
         if origin := _origin():

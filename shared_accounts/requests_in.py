@@ -148,8 +148,8 @@ def _speak_openai(response: Response) -> None:
     headers = response.headers
     if request.path.startswith("/v1/messages"):
         headers["request-id"] = headers["x-request-id"]  # as Anthropic's SDKs look for it
-    headers["openai-version"] = _OPENAI_VERSION
-    headers["openai-processing-ms"] = str(round((monotonic() - g.begun) * 1000)) if "begun" in g else "0"
+    headers.add("openai-version", _OPENAI_VERSION)
+    headers.add("openai-processing-ms", str(round((monotonic() - g.begun) * 1000)))
     for what, figures in g.get("limits", {}).items():
         for name, value in figures.items():
             headers.setdefault(f"x-ratelimit-{name}-{what}", str(value))

@@ -24,6 +24,7 @@ from shared_accounts.auth import sessions, tickets
 from shared_accounts.clockwork import soon, task
 from shared_accounts.extensions import db
 from shared_accounts.gateway import books, idempotency
+from shared_accounts.metrics import jobs
 from shared_accounts.plugin import bindings, provisioning
 from shared_accounts.quotas import proof, refill
 from shared_accounts.users import roster
@@ -43,6 +44,7 @@ TIMETABLE: dict[str, dict[str, Any]] = {
     "regroup accounts": {"task": "shared_accounts.regroup_accounts", "schedule": crontab(minute="37")},
     "look after plug-in users": {"task": "shared_accounts.sweep_plugin_users", "schedule": crontab(minute="4-59/10")},
     "forget what is over": {"task": "shared_accounts.forget_what_is_over", "schedule": crontab(minute="23")},
+    "roll up usage": {"task": "shared_accounts.roll_up_usage", "schedule": crontab(minute="2-59/5")},
     "prove the ledger": {"task": "shared_accounts.prove_ledger", "schedule": crontab(minute="7")},
 }
 
@@ -170,11 +172,7 @@ def _provision(user_id: int, *, again: bool = False) -> bool:
 @task("forget_what_is_over")
 def forget_what_is_over() -> None:
     """Delete tickets nobody can redeem any more, sessions over for a month, and keys of calls a day old."""
-    gone = {
-        "tickets": tickets.forget_expired(),
-        "sessions": sessions.forget_old(),
-        "idempotency_keys": idempotency.forget_old(),
-    }
+    gone = {"tickets": tickets.forget_expired(), "sessions": sessions.forget_old(), "calls": idempotency.forget_old()}
     db.session.commit()
     log.info("forgot what is over", extra=gone)
 
@@ -183,6 +181,7 @@ def forget_what_is_over() -> None:
 def prove_ledger() -> None:
     """Prove every pool from its rows, and cry out if one is wrong."""
     problems = proof.verify()
+    jobs.found(len(problems))
     for problem in problems:
         log.critical("ledger proof failed", extra={"problem": problem})
     if not problems:

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 
 def shown(meter):
-    (family,) = meter.families()
+    family = meter.family(meter._board.read())  # noqa: SLF001
     return {(one.name, *one.labels.values()): one.value for one in family.samples}
 
 

@@ -24,13 +24,20 @@ TOKENS = ("0q8fJ2mWc5Ls7RyTz4Kd1Pb9Hg6Nf3Ua", "Zr5xV8nQk2Ht6JwBy9Mc4Gd7Fp1Ls3Ea"
 
 
 def read(client, **options):
-    """Every sample by its name and its labels' values, in the labels' order."""
     answer = client.get("/metrics", **options)
     assert answer.status_code == 200, answer.text
     assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    families = text_string_to_metric_families(answer.text)
+    return samples(answer.text)
+
+
+def samples(written):
+    """Every sample by its name and its labels' values, in the order of the labels' names."""
+    families = text_string_to_metric_families(written)
     return {
-        (sample.name.removeprefix("shared_accounts_"), *sample.labels.values()): sample.value
+        (
+            sample.name.removeprefix("shared_accounts_"),
+            *[sample.labels[label] for label in sorted(sample.labels)],
+        ): sample.value
         for family in families
         for sample in family.samples
     }
@@ -126,7 +133,7 @@ def test_an_exchange_is_counted_by_how_it_ended_how_long_it_took_and_what_was_tr
     buckets = {name: value for name, value in changed.items() if name[0].endswith("_bucket")}
     assert {name: value for name, value in changed.items() if name not in buckets} == pytest.approx(
         {
-            ("exchanges_total", "served", "measured", "/v1/chat/completions", "true"): 1,
+            ("exchanges_total", "measured", "/v1/chat/completions", "served", "true"): 1,
             ("attempts_total", "answered 429"): 1,
             ("attempts_total", "served"): 1,
             ("first_byte_seconds_count", "true"): 1,
@@ -135,10 +142,10 @@ def test_an_exchange_is_counted_by_how_it_ended_how_long_it_took_and_what_was_tr
             ("exchange_seconds_sum", "true"): 1.5,
         }
     )
-    assert ("first_byte_seconds_bucket", "true", "0.025") not in buckets
-    assert buckets["first_byte_seconds_bucket", "true", "0.05"] == 1
-    assert ("exchange_seconds_bucket", "true", "1.0") not in buckets
-    assert buckets["exchange_seconds_bucket", "true", "2.5"] == 1
+    assert ("first_byte_seconds_bucket", "0.025", "true") not in buckets
+    assert buckets["first_byte_seconds_bucket", "0.05", "true"] == 1
+    assert ("exchange_seconds_bucket", "1.0", "true") not in buckets
+    assert buckets["exchange_seconds_bucket", "2.5", "true"] == 1
 
 
 def test_words_from_outside_become_no_labels(client):
@@ -147,7 +154,7 @@ def test_words_from_outside_become_no_labels(client):
 
     changed = what_changed(client, lambda: report.closed(opening, closing))
 
-    assert changed == {("exchanges_total", "other", "released", "other", "false"): 1, ("attempts_total", "other"): 1}
+    assert changed == {("exchanges_total", "released", "other", "other", "false"): 1, ("attempts_total", "other"): 1}
 
 
 def test_every_way_an_exchange_is_billed_here_has_a_label():
@@ -160,9 +167,9 @@ def test_every_way_an_exchange_is_billed_here_has_a_label():
 
 
 def test_every_door_of_the_gateway_has_a_label(app):
-    doors = {
-        rule.rule for rule in app.url_map.iter_rules() if "POST" in rule.methods and rule.endpoint.startswith("v1.")
-    }
+    gateway = ("v1.", "passthrough.", "generate.")
+    posts = [rule for rule in app.url_map.iter_rules() if "POST" in rule.methods]
+    doors = {rule.rule for rule in posts if rule.endpoint.startswith(gateway)}
 
     assert doors - {"/v1/messages/count_tokens"} <= catalogue.EXCHANGES._values[2]  # noqa: SLF001
 
@@ -230,7 +237,7 @@ def test_tables_of_an_older_release_are_no_failure(client, session):
     assert read(client)["up", "postgresql"] == 0
 
 
-def test_reading_takes_a_moment_only(client, committed):
+def test_reading_takes_less_than_a_tenth_of_a_second_of_our_time(client, committed):
     read(client)
     quickest = min(_seconds(client) for _ in range(10))
 
@@ -238,9 +245,9 @@ def test_reading_takes_a_moment_only(client, committed):
 
 
 def _seconds(client):
-    started = time.perf_counter()
+    started = time.process_time()
     read(client)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def test_a_line_for_an_exchange_has_ids_and_sums(caplog):

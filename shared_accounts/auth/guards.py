@@ -33,6 +33,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _A_MINUTE = timedelta(minutes=1)
+_KEY_HEADERS = ("x-api-key", "api-key")
+_GOOGLES = "/v1beta/"
+"""Where clients of Gemini's own API call, who send their key in a header of Google's."""
 
 statements.register(
     "session_seen",
@@ -116,7 +119,12 @@ def credential() -> Credential:
     Clients differ in where they put it. Two different ones at once are refused: which was meant is not ours
     to guess.
     """
-    found = {value for value in (_bearer(), request.headers.get("x-api-key"), request.headers.get("api-key")) if value}
+    names: tuple[str, ...] = _KEY_HEADERS
+    if request.path.startswith(_GOOGLES):
+        names = (*names, "x-goog-api-key")
+        if "key" in request.args:
+            raise NotSignedIn("Send the key in the header x-goog-api-key: addresses end up in logs.")
+    found = {value for value in (_bearer(), *map(request.headers.get, names)) if value}
     if len(found) != 1:
         raise NotSignedIn
     (value,) = found

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import ServiceError
 from shared_accounts.extensions import db
-from shared_accounts.gateway import books, consequences, reading, upstream, verdicts
+from shared_accounts.gateway import books, consequences, lacking, reading, upstream, verdicts
 from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.upstream import UpstreamRefused
+from shared_accounts.gateway.wording import understands
 from shared_accounts.outbound.wire import Unreachable
 from shared_accounts.quotas import forecast, pricing
 from shared_accounts.users.roster import Caller
@@ -29,14 +30,16 @@ _PAUSES = (0.02, 0.05, 0.1, 0.2)
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
-def open_exchange(gateway: Gateway, caller: Caller, call: Call, endpoint: str, client: object) -> Exchange:
+def open_exchange(
+    gateway: Gateway, caller: Caller, call: Call, endpoint: str, client: object, *, exchange_id: str = ""
+) -> Exchange:
     """Return an exchange whose upstream has begun to answer; raises a `ServiceError` when nobody serves.
 
-    Nothing stays reserved when it raises.
+    Nothing stays reserved when it raises. Whoever has to know its id before brings one, made by `new_id`.
     """
     rule = gateway.rules.of(call.model)
     call = call.asking_for(rule.model)
-    opening = _opening(gateway, caller, call, rule, endpoint)
+    opening = _opening(gateway, caller, call, rule, endpoint, exchange_id or new_id())
     exchange = Exchange(gateway, opening, call)
     exchange.watch_client(client)
     try:
@@ -58,10 +61,12 @@ def new_id() -> str:
     return f"{(moment << 80) | (0x7 << 76) | (0b10 << 62) | random:032x}"
 
 
-def _opening(gateway: Gateway, caller: Caller, call: Call, rule: pricing.Rule, endpoint: str) -> books.Opening:
+def _opening(  # noqa: PLR0917 - each of them is a fact of the exchange
+    gateway: Gateway, caller: Caller, call: Call, rule: pricing.Rule, endpoint: str, exchange_id: str
+) -> books.Opening:
     tokens = pricing.Tokens(call.prompt_tokens, call.most_completion_tokens)
     return books.Opening(
-        id=new_id(),
+        id=exchange_id,
         caller=caller,
         model=call.model,
         rule=rule,
@@ -87,8 +92,9 @@ def _attempt_all(gateway: Gateway, opening: books.Opening, exchange: Exchange) -
         if verdict != _BUSY or pause is None or refusals or exchange.cause:
             break
         time.sleep(pause)
-    short = verdict == "short"
-    raise verdicts.cut_short(exchange.cause) or verdicts.explained(gateway, opening, refusals, short=short)
+    if error := verdicts.cut_short(exchange.cause):
+        raise error
+    raise lacking.explained(gateway, opening, exchange, refusals, short=verdict == "short")
 
 
 def _go_round(
@@ -129,10 +135,15 @@ def _candidates(gateway: Gateway, opening: books.Opening, exchange: Exchange) ->
 
     for candidate in supply.candidates(caller, opening.model, conversation, cooling):
         seen.add(candidate.id)
-        yield candidate
+        if understands(candidate, exchange.call):
+            yield candidate
+        else:
+            exchange.pass_over(candidate, "its upstream does not speak this")
     if not seen:
         supply.forget(opening.model)
-    yield from (one for one in supply.candidates(caller, opening.model, conversation) if one.id not in seen)
+    for candidate in supply.candidates(caller, opening.model, conversation):
+        if candidate.id not in seen and understands(candidate, exchange.call):
+            yield candidate
 
 
 def _open(exchange: Exchange, opening: books.Opening, candidate: Candidate) -> str:
@@ -166,7 +177,8 @@ def _attempt(
             fresh = None if renewed else consequences.renewed(gateway, opening, candidate, refused)
             if fresh is not None:
                 return _attempt(gateway, exchange, fresh, opening, renewed=True)
-            consequences.blame(gateway, exchange, candidate, refused)
+            if refused.kind != upstream.LACKS:
+                consequences.blame(gateway, exchange, candidate, refused)
         return refused
     exchange.serving = True
     exchange.note(candidate, "served", started)
@@ -175,7 +187,7 @@ def _attempt(
 
 
 def _begin(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
-    """Send, and read until it is certain that the upstream serves: a first event, or the whole JSON answer."""
+    """Send, and read until it is certain that the upstream serves: a first event, or the whole answer."""
     try:
         exchange.answer = upstream.send(gateway.wire, candidate, exchange.call, hold=exchange.hold)
         error = reading.first_events(exchange) if exchange.call.stream else reading.whole(exchange)

@@ -8,8 +8,9 @@ from types import ModuleType
 
 import orjson
 
+from shared_accounts.gateway import multipart
+
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
-_PART = re.compile(rb'(name="?model"?(?:\r\n[^\r\n]+)*\r\n\r\n)([^\r\n]*)(\r\n)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,12 @@ class Call:
     content_type: str = "application/json"
     is_chat: bool = True
     """Whether the answer is a chat's; of any other only the usage is read."""
+    is_prose: bool = False
+    """Whether an answer that is no chat's tells by its length what it cost."""
+    needs_json: bool = True
+    """Whether a whole answer that is no JSON is none."""
+    must_speak: str | None = None
+    """The dialect without which no upstream can serve it; its model stands in the path, not in the body."""
     dialect: Dialect | None = None
     """What the client speaks, if it is not OpenAI's chat."""
     native: bytes = b""
@@ -63,8 +70,12 @@ class Call:
         """Return the same request for a model by its upstream's name; nothing else of its bytes changes."""
         if model == self.model:
             return self
-        rename = _renamed_part if self.content_type.startswith("multipart/") else _renamed
-        body = rename(self.body, self.model, model)
+        if self.must_speak:
+            return replace(self, model=model)
+        if self.content_type.startswith(multipart.MEDIA_TYPE):
+            body = multipart.with_text(self.body, self.content_type, "model", model)
+        else:
+            body = _renamed(self.body, self.model, model)
         native = _renamed(self.native, self.model, model) if self.native else b""
         return replace(self, model=model, body=body, native=native)
 
@@ -76,7 +87,3 @@ def _renamed(raw: bytes, alias: str, model: str) -> bytes:
         if orjson.loads(renamed)["model"] == model:  # it may have been another member, deeper inside
             return renamed
     return orjson.dumps({**orjson.loads(raw), "model": model})
-
-
-def _renamed_part(raw: bytes, _alias: str, model: str) -> bytes:
-    return _PART.sub(lambda part: part[1] + model.encode() + part[3], raw, count=1)

@@ -166,7 +166,7 @@ class Exchange:
 
     def _drain(self) -> None:
         try:
-            with gevent.Timeout(self._gateway.settings.disconnect_drain_seconds, False):  # noqa: FBT003 - gevent's way
+            with suppress(gevent.Timeout), gevent.Timeout(self._gateway.settings.disconnect_drain_seconds):
                 drain(self)
         finally:
             self._close()

