@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import ServiceError
 from shared_accounts.extensions import db
-from shared_accounts.gateway import books, consequences, lacking, reading, upstream, verdicts
+from shared_accounts.gateway import books, consequences, key_limits, lacking, reading, upstream, verdicts
 from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
@@ -121,7 +121,7 @@ def _go_round(
                 return _SERVED
             refusals.append(refused)
         else:
-            raise verdicts.denied(gateway, opening.caller, verdict)
+            raise key_limits.refused(gateway, opening, verdict) or verdicts.denied(gateway, opening.caller, verdict)
     return next((verdict for verdict in ("short", _BUSY) if verdict in seen), None)
 
 

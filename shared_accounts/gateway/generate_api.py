@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from shared_accounts import refusals
-from shared_accounts.accounts import catalogue, generating
+from shared_accounts.accounts import generating
 from shared_accounts.auth import guards
 from shared_accounts.errors import ServiceError
+from shared_accounts.gateway import key_limits
 from shared_accounts.gateway.dialects import generate
 from shared_accounts.gateway.dialects.generate_words import refusal
 from shared_accounts.gateway.gateway import Gateway
@@ -26,7 +27,8 @@ def models() -> Response:
     caller = guards.caller()
     gateway: Gateway = current_app.extensions["gateway"]
     served = generating.models_for(caller)
-    names = [one.name for one in catalogue.models_for(caller) if gateway.rules.of(one.name).model in served]
+    allowed = key_limits.models_for(caller, request.remote_addr)
+    names = [one.name for one in allowed if gateway.rules.of(one.name).model in served]
     return jsonify({"models": [_model(name) for name in names]})
 
 

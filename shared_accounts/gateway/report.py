@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from shared_accounts.access import request_id
+from shared_accounts.gateway import key_limits
 from shared_accounts.gateway.books import Closing, Opening
 from shared_accounts.metrics import catalogue
 
@@ -23,6 +24,7 @@ _STREAM = {False: "false", True: "true"}
 
 def closed(opening: Opening, closing: Closing) -> Closing:
     """Tell of an exchange that has just ended; returns its closing, for the books."""
+    key_limits.settle(opening.caller, closing)
     stream = _STREAM[opening.stream]
     catalogue.EXCHANGES.add(closing.outcome, closing.basis, opening.endpoint, stream)
     for attempt in closing.attempts or ():

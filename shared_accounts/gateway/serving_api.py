@@ -12,15 +12,16 @@ from redis import RedisError
 from shared_accounts import clockwork, tasks
 from shared_accounts.auth import guards, throttle
 from shared_accounts.auth.guards import Credential
-from shared_accounts.errors import ModelNotFound, NotProvisioned, UserSilenced
+from shared_accounts.errors import Forbidden, ModelNotFound, NotProvisioned, UserSilenced
 from shared_accounts.extensions import limiter
-from shared_accounts.gateway import upstream
+from shared_accounts.gateway import key_limits, upstream
 from shared_accounts.gateway.attempts import open_exchange
 from shared_accounts.gateway.calls import Call, Dialect
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.idempotency import HEADER
 from shared_accounts.gateway.idempotency_api import serve_once
+from shared_accounts.gateway.key_limits import KeyChanged
 from shared_accounts.gateway.verdicts import CallersFault
 from shared_accounts.plugin import bindings
 from shared_accounts.plugin.parts import Plugin
@@ -39,15 +40,15 @@ def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
         _count_chat(caller.user_id, caller.requests_per_minute)
     body = request.get_data(cache=False)
     call = read(body, gateway)
+    caller = _let_in(gateway, caller, call)
     if HEADER in request.headers:
         return serve_once(caller.user_id, body, lambda exchange_id: _serve(gateway, caller, call, exchange_id))
     return _serve(gateway, caller, call)
 
 
 def _serve(gateway: Gateway, caller: Caller, call: Call, exchange_id: str = "") -> Response:
-    client = request.environ.get("gunicorn.socket")
     try:
-        exchange = open_exchange(gateway, caller, call, str(request.url_rule), client, exchange_id=exchange_id)
+        exchange = _open(gateway, caller, call, exchange_id)
     except ModelNotFound:
         _see_to_plugin(caller)
         raise
@@ -68,6 +69,27 @@ def recognised(gateway: Gateway, credential: Credential) -> Caller:
             raise UserSilenced
         gateway.callers.put(handle, caller)
     return caller
+
+
+def _let_in(gateway: Gateway, caller: Caller, call: Call) -> Caller:
+    """Return the caller if her key may ask for this from here; what is remembered of the key refuses nothing."""
+    try:
+        key_limits.refuse(caller, request.remote_addr, call.model)
+    except Forbidden:
+        gateway.callers.forget(caller.fingerprint)
+        caller = recognised(gateway, guards.credential())
+        key_limits.refuse(caller, request.remote_addr, call.model)
+    return caller
+
+
+def _open(gateway: Gateway, caller: Caller, call: Call, exchange_id: str) -> Exchange:
+    """Open the exchange within what the caller's key may do; a key that was changed meanwhile is read anew, once."""
+    asked = str(request.url_rule), request.environ.get("gunicorn.socket")
+    try:
+        return open_exchange(gateway, key_limits.count(caller, call), call, *asked, exchange_id=exchange_id)
+    except KeyChanged:
+        caller = _let_in(gateway, recognised(gateway, guards.credential()), call)
+        return open_exchange(gateway, key_limits.count(caller, call), call, *asked, exchange_id=exchange_id)
 
 
 def _count_chat(user_id: int, per_minute: int) -> None:

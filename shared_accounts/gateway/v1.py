@@ -15,7 +15,7 @@ from shared_accounts.accounts import catalogue
 from shared_accounts.auth import guards
 from shared_accounts.errors import ModelNotFound, ServiceError
 from shared_accounts.gateway import chat as chats
-from shared_accounts.gateway import translating
+from shared_accounts.gateway import key_limits, translating
 from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.serving_api import serve
@@ -29,7 +29,7 @@ _PASSED = ("anthropic-version", "anthropic-beta")
 @blueprint.get("/api/plugin-api/models")
 def models() -> Response:
     """List the models the caller can use; to Anthropic's clients in their shape."""
-    found = catalogue.models_for(guards.caller())
+    found = key_limits.models_for(guards.caller(), request.remote_addr)
     if "anthropic-version" in request.headers:
         names = [one.name for one in found]
         ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
@@ -40,7 +40,7 @@ def models() -> Response:
 @blueprint.get("/v1/models/<path:name>")
 def model(name: str) -> Response:
     """Show one model, if the caller can use it."""
-    for found in catalogue.models_for(guards.caller()):
+    for found in key_limits.models_for(guards.caller(), request.remote_addr):
         if found.name == name:
             is_anthropic = "anthropic-version" in request.headers
             return jsonify(translating.shown(found.name, found.created) if is_anthropic else _model(found))
@@ -75,7 +75,7 @@ def messages() -> Response:
 @blueprint.post("/v1/messages/count_tokens")
 def count_tokens() -> Response:
     """Estimate what a Messages request's prompt takes; nothing is sent, nothing is spent."""
-    guards.caller()
+    key_limits.refuse(guards.caller(), request.remote_addr)
     return jsonify(translating.MESSAGES.words.count_tokens(chats.parsed(request.get_data(cache=False))))
 
 
