@@ -27,7 +27,7 @@ class PagesOnly(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return no session under `/v1`."""
-        return None if request.path.startswith("/v1/") else super().open_session(app, request)
+        return None if request.path.startswith(("/v1/", "/v1beta/")) else super().open_session(app, request)
 
 
 class Body:
@@ -135,7 +135,7 @@ def _count(stream: Body, limit: int) -> None:
 
 def _send(response: Response) -> Response:
     response.headers["x-request-id"] = g.get("request_id", "")
-    if request.path.startswith("/v1/"):
+    if request.path.startswith(("/v1/", "/v1beta/")):
         _speak_openai(response)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "application/json":

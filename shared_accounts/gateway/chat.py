@@ -39,7 +39,7 @@ def parse(raw: bytes, *, stream_by_default: bool, default_completion_tokens: int
         prompt_tokens=_prompt_tokens(body),
         most_completion_tokens=_most_completion_tokens(body, default_completion_tokens),
         is_bounded=any(body.get(name) is not None for name in _LIMITS),
-        body=_to_send(raw, body, stream=stream),
+        body=to_send(raw, body, stream=stream),
         conversation=_conversation(body),
     )
 
@@ -95,7 +95,7 @@ def _count(body: dict[str, Any], name: str, default: int, most: int) -> int:
     return value
 
 
-def _to_send(raw: bytes, body: dict[str, Any], *, stream: bool) -> bytes:
+def to_send(raw: bytes, body: dict[str, Any], *, stream: bool) -> bytes:
     """Return the client's bytes, with what is missing spliced in: nothing else of them changes."""
     missing: dict[str, Any] = {}
     if "stream" not in body and stream:

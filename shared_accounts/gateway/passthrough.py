@@ -101,4 +101,4 @@ def _to_send(endpoint: Endpoint, raw: bytes, body: dict[str, Any], *, stream: bo
         return raw
     if options is not None and not isinstance(options, dict):
         raise InvalidRequest("stream_options must be an object.", field="stream_options")
-    return chat._to_send(raw, body, stream=True)  # noqa: SLF001 - the same splice as for a chat
+    return chat.to_send(raw, body, stream=True)  # the same splice as for a chat

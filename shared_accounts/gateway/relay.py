@@ -18,8 +18,6 @@ from shared_accounts.outbound.wire import Unreachable
 if TYPE_CHECKING:
     from shared_accounts.gateway.exchange import Exchange
 
-KEEP_ALIVE = b": keep-alive\n\n"
-
 
 def relay(exchange: Exchange, allowance: Allowance) -> Iterator[bytes]:
     """Yield what the client gets; a stream that fails ends with an error event and no clean end."""
@@ -43,7 +41,7 @@ def _pieces(exchange: Exchange, allowance: Allowance) -> Iterator[bytes]:
             data = exchange.read()
         except Silence:
             if not exchange.cause:
-                yield KEEP_ALIVE
+                yield exchange.voice.silence
             continue
         if not data:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from time import time
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -25,11 +25,13 @@ class Words(NamedTuple):
 class Voice:
     """OpenAI's own: everything passes as it is."""
 
-    __slots__ = ("_call", "_first")
+    __slots__ = ("_call",)
+
+    silence: ClassVar[bytes] = b": keep-alive\n\n"
+    """What is said while there is nothing to say."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._first = b""
 
     def feed(self, events: bytes) -> bytes:
         """Say these whole events."""

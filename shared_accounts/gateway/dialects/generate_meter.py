@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -63,6 +63,9 @@ class Voice(voices.Voice):
     """Everything passes as it is; only a failure is ours to say."""
 
     __slots__ = ()
+
+    silence: ClassVar[bytes] = b"\r\n"
+    """Google's SDK would read a comment as JSON; an empty line it skips."""
 
     def end(self, *, was_said: bool) -> bytes:  # noqa: ARG002 - the last event is the end
         """Return nothing."""
