@@ -1,4 +1,4 @@
-"""What happened: a line per exchange, opened before the upstream is called and closed once after."""
+"""What happened: a line per exchange, opened before the upstream is called and closed once after; and hourly sums."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shared_accounts.extensions import db
 
 OUTCOMES = ("served", "broken", "timed_out", "client_left", "interrupted", "outgrown", "failed", "abandoned")
 BASES = ("measured", "estimated", "partial", "released")
+BY_OTHERS = "user_id <> contributor_id"
 
 
 class UsageLog(db.Model):  # type: ignore[name-defined,misc]
@@ -31,6 +32,8 @@ class UsageLog(db.Model):  # type: ignore[name-defined,misc]
         Index("usage_log_user_id_idx", "user_id", "opened_at"),
         Index("usage_log_account_id_idx", "account_id", "opened_at"),
         Index("usage_log_api_key_id_idx", "api_key_id", "opened_at", postgresql_where=text("api_key_id is not null")),
+        Index("usage_log_contributor_id_idx", "contributor_id", "opened_at", postgresql_where=text(BY_OTHERS)),
+        Index("usage_log_opened_at_idx", "opened_at"),
         Index("usage_log_open_idx", "account_id", postgresql_where=text("state = 'open'")),
         Index("usage_log_busy_idx", "user_id", postgresql_where=text("state = 'open'")),
     )
@@ -64,3 +67,55 @@ class UsageLog(db.Model):  # type: ignore[name-defined,misc]
     lease_until: Mapped[datetime]
     passed_over: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     flag: Mapped[str | None]
+    client_app: Mapped[str | None]
+
+
+class Measures:
+    """What is added up: lines in all, those with a time, and by basis; tokens, micro-units and milliseconds."""
+
+    calls: Mapped[int]
+    timed: Mapped[int]
+    measured: Mapped[int]
+    estimated: Mapped[int]
+    partial: Mapped[int]
+    released: Mapped[int]
+    prompt_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    cost: Mapped[int]
+    charged: Mapped[int]
+    total_ms: Mapped[int]
+
+
+class UsageHour(Measures, db.Model):  # type: ignore[name-defined,misc]
+    """The closed lines of an hour that are alike, added up. No key is 0, no program is the empty text."""
+
+    __tablename__ = "usage_hours"
+    __table_args__ = (
+        Index("usage_hours_user_id_idx", "user_id", "hour"),
+        Index("usage_hours_account_id_idx", "account_id", "hour"),
+        Index("usage_hours_contributor_id_idx", "contributor_id", "hour", postgresql_where=text(BY_OTHERS)),
+    )
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(primary_key=True)
+    api_key_id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(primary_key=True)
+    contributor_id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    client_app: Mapped[str] = mapped_column(primary_key=True)
+    outcome: Mapped[str] = mapped_column(primary_key=True)
+
+
+class UsageTotal(Measures, db.Model):  # type: ignore[name-defined,misc]
+    """The same without the people: everybody's hours, for questions about all of them together."""
+
+    __tablename__ = "usage_totals"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    own: Mapped[bool] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    client_app: Mapped[str] = mapped_column(primary_key=True)
+    outcome: Mapped[str] = mapped_column(primary_key=True)

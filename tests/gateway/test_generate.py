@@ -70,7 +70,7 @@ def test_a_request_passes_to_the_byte_under_the_accounts_own_key(scene, upstream
     assert request.header("x-goog-api-key") == "AIza-of-the-account"
     assert request.names == {"host", "user-agent", "x-goog-api-key", "content-type", "accept", "content-length"}
     assert billed(scene) == ("served", "measured", COST)
-    assert scene.line()["endpoint"] == path
+    assert scene.line()["endpoint"] == "/v1beta/models/<path:model>:generateContent"
 
 
 def test_thoughts_are_paid_as_answers_and_cached_tokens_as_cached(scene, upstream):
