@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared_accounts import access, api_pages, cli, clockwork, cors, health, refusals, requests_in, tasks
+from shared_accounts import access, api_pages, cli, clockwork, console, cors, health, refusals, requests_in, tasks
 from shared_accounts.accounts import api as accounts_api
 from shared_accounts.accounts import import_api, life_api, oauth_api
 from shared_accounts.accounts.consent import Consents
@@ -165,3 +165,4 @@ def _open_doors(app: Flask) -> None:
     api.register_blueprint(health.blueprint)
     api.register_blueprint(metrics_api.blueprint)
     api_pages.register(app)
+    console.register(app)

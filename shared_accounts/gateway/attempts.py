@@ -75,6 +75,7 @@ def _opening(  # noqa: PLR0917 - each of them is a fact of the exchange
         stream=call.stream,
         worker=gateway.worker,
         lease_seconds=gateway.settings.lease_seconds,
+        client_app=call.client_app,
     )
 
 

@@ -54,11 +54,11 @@ case when key.revision <> $13 then 'changed'
 _OPENING = {
     "id": "$1", "key_id": KEY_ID.format(key="$2"), "session": "$3", "account_id": "$4", "model": "$5",
     "model_group": "$6", "estimate": "$7", "endpoint": "$8", "stream": "$9", "worker": "$10", "lease": "$11",
-    "reference": "$12", "state": _STATE, "key_state": _KEY_STATE,
+    "reference": "$12", "client_app": "$14", "state": _STATE, "key_state": _KEY_STATE,
 }  # fmt: skip
 _OPEN_TYPES = (
     "uuid", "bytea", "uuid", "bigint", "text", "text", "bigint", "text", "boolean", "text", "double precision",
-    "bigint", "bigint",
+    "bigint", "bigint", "text",
 )  # fmt: skip
 _OPEN = f"""
 with {_CALLER}, {VERIFIED}, {RESERVE}, {log.OPEN}
@@ -110,6 +110,7 @@ class Opening:
     stream: bool
     worker: str
     lease_seconds: float
+    client_app: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def open_line(opening: Opening, candidate: Candidate) -> str:
     row = statements.row(
         "open_exchange", opening.id, caller.fingerprint, caller.session_id and str(caller.session_id), candidate.id,
         opening.model, opening.rule.group, opening.estimate, opening.endpoint, opening.stream, opening.worker,
-        opening.lease_seconds, opening.rule.reference, revision,
+        opening.lease_seconds, opening.rule.reference, revision, opening.client_app,
     )  # fmt: skip
     return str(row[0]) if row else "unavailable: it is gone"
 

@@ -63,6 +63,8 @@ class Call:
     """The body as the client sent it, for upstreams that speak its dialect."""
     passed_headers: dict[str, str] = field(default_factory=dict)
     """The client's headers that such an upstream needs to see."""
+    client_app: str | None = None
+    """Which program asks, by its own account."""
     asked_for: str = ""
     """The model by the client's name for it, where answers repeat it."""
 

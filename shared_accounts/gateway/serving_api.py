@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from flask import Response, current_app, g, request
 from redis import RedisError
@@ -30,6 +31,7 @@ from shared_accounts.users.roster import Caller
 
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _FINAL = {"x-should-retry": "false"}
+_LONGEST_APP = 64
 
 
 def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
@@ -39,7 +41,7 @@ def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
     if caller.requests_per_minute:
         _count_chat(caller.user_id, caller.requests_per_minute)
     body = request.get_data(cache=False)
-    call = read(body, gateway)
+    call = replace(read(body, gateway), client_app=_client_app())
     caller = _let_in(gateway, caller, call)
     if HEADER in request.headers:
         return serve_once(caller.user_id, body, lambda exchange_id: _serve(gateway, caller, call, exchange_id))
@@ -90,6 +92,12 @@ def _open(gateway: Gateway, caller: Caller, call: Call, exchange_id: str) -> Exc
     except KeyChanged:
         caller = _let_in(gateway, recognised(gateway, guards.credential()), call)
         return open_exchange(gateway, key_limits.count(caller, call), call, *asked, exchange_id=exchange_id)
+
+
+def _client_app() -> str | None:
+    """Return which program asks, by its `X-App` header; what is no short printable text is none."""
+    said = request.headers.get("X-App", "").strip()
+    return said if said.isprintable() and 0 < len(said) <= _LONGEST_APP else None
 
 
 def _count_chat(user_id: int, per_minute: int) -> None:

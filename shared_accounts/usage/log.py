@@ -9,9 +9,9 @@ from __future__ import annotations
 OPEN = """
 line as (
     insert into usage_log (id, user_id, api_key_id, account_id, contributor_id, model, model_group, endpoint, stream,
-        worker, estimate, lease_until)
+        worker, estimate, client_app, lease_until)
     select {id}, caller.user_id, caller.api_key_id, account.id, account.owner_id, {model}, {model_group}, {endpoint},
-        {stream}, {worker}, {estimate}, now() + make_interval(secs => {lease})
+        {stream}, {worker}, {estimate}, {client_app}, now() + make_interval(secs => {lease})
     from caller, account
     where caller.state = 'active' and (account.own or {estimate} = 0
         or exists (select from claim) or exists (select from reservations where id = {id} and state = 'open'))

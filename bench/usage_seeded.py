@@ -1,0 +1,137 @@
+"""What do statistics, the log's first page and counting an hour cost with millions of lines?
+
+    .venv/bin/python -m bench.usage_seeded [--lines 2000000] [--days 90] [--users 1000] [--accounts 200] [--rounds 5]
+
+A few people use most, as people do: of a thousand the busiest makes every tenth call. Each has one program, two
+keys and two models, and lands on any of four accounts. Medians of what PostgreSQL computes (Linux tells) and of what
+we wait, the hours being counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import flask_migrate
+from sqlalchemy import text
+
+from bench.seeded import ROOT, _environment, fill
+from shared_accounts import create_app
+from shared_accounts.config import load
+from shared_accounts.extensions import db
+from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
+from shared_accounts.usage import lines, rollup
+from shared_accounts.usage.stats import DAY, count, stats
+from shared_accounts.usage.wanted import Wanted
+
+LINES = """
+    insert into usage_log (id, user_id, api_key_id, account_id, contributor_id, model, model_group, endpoint, stream,
+        worker, state, outcome, basis, estimate, cost, charged, prompt_tokens, completion_tokens, cached_tokens,
+        first_byte_ms, total_ms, opened_at, closed_at, lease_until, client_app)
+    select gen_random_uuid(), who, who * 2 + (n % 10 = 0)::int, account, account,
+        'model-' || (who + (n % 4 = 0)::int) % 5, 'model', '/v1/chat/completions', n % 3 = 0, 'seed', 'closed',
+        case when n % 50 = 0 then 'failed' else 'served' end,
+        case when n % 50 = 0 then 'released' else 'measured' end,
+        900, 500, 500, 800, 150, 20, 300, 2000 + n % 1000, at, at, at,
+        case who % 3 when 0 then 'AntiHub-Web' when 1 then 'cli' end
+    from generate_series(1, :lines) n,
+        lateral (select 1 + floor(:users * power(random(), 3) + n * 0)::bigint as who) someone,
+        lateral (select 1 + (who * 7 + floor(4 * random()))::bigint % :accounts as account,
+            date_trunc('hour', now()) - (:lines - n) * make_interval(days => :days) / :lines as at) seed"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("lines", 2_000_000), ("days", 90), ("users", 1000), ("accounts", 200), ("rounds", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
+        postgres, redis = Postgres(Path(folder, "postgres"), free_port()), Redis(Path(folder, "redis"), free_port())
+        ends.callback(postgres.destroy)
+        postgres.start()
+        ends.callback(redis.stop)
+        redis.start()
+        create_database(postgres.url("postgres"), "seeded")
+        app = create_app(load(_environment(postgres.url("seeded"), redis.url())))
+        with app.app_context():
+            flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+            run(wanted)
+
+
+def run(wanted: argparse.Namespace) -> None:
+    """Fill the log, ask; count the hours, ask again."""
+    fill([LINES], lines=wanted.lines, days=wanted.days, users=wanted.users, accounts=wanted.accounts)
+    sizes()
+    started, hours = time.perf_counter(), 0
+    while rollup.count_next():
+        db.session.commit()
+        hours += 1
+    seconds = time.perf_counter() - started
+    print(f"{hours} hours counted in {seconds:.1f} s, {1000 * seconds / hours:.1f} ms each")
+    fill([])
+    sizes()
+    ask(wanted.rounds)
+    print(f"{'hours that are late, in two days':<44}{clocked(late, wanted.rounds)} ms")
+
+
+def ask(rounds: int) -> None:
+    """Print the medians of each question."""
+    month = datetime.now(UTC) - timedelta(days=30)
+    people = {
+        "her own (busiest)": Wanted(viewer=1, start=month),
+        "her own (median)": Wanted(viewer=100, start=month),
+        "contributed (busiest)": Wanted(viewer=1, scope="contributed", start=month),
+        "everybody's": Wanted(viewer=1, scope="all", start=month),
+        "everybody's, one model": Wanted(viewer=1, scope="all", start=month, model="model-1"),
+        "everybody's, one account": Wanted(viewer=1, scope="all", start=month, account_id=1),
+        "everybody's, one key": Wanted(viewer=1, scope="all", start=month, api_key_id=2),
+        "everybody's, all time": Wanted(viewer=1, scope="all"),
+    }
+    for name, one in people.items():
+        asked = {
+            "stats": lambda one=one: stats(one, DAY),
+            "count": lambda one=one: count(one),
+            "first page": lambda one=one: lines.page(one, offset=0, limit=50),
+            "page 100": lambda one=one: lines.page(one, offset=5000, limit=50),
+        }
+        taken = "  ".join(f"{step} {clocked(act, rounds)}" for step, act in asked.items())
+        print(f"{name:<26} {count(one):>9,} lines  {taken}  ms")
+
+
+def late() -> None:
+    rollup.late_hours(timedelta(days=2))
+
+
+def clocked(act: Callable[[], object], rounds: int) -> str:
+    """Return the medians of what PostgreSQL computes and of what we wait, in milliseconds."""
+    taken = []
+    for _ in range(rounds):
+        backend = db.session.scalar(text("select pg_backend_pid()"))
+        busy = Path(f"/proc/{backend}/schedstat")  # nanoseconds, first of three figures
+        db.session.execute(text("set local statement_timeout = 0"))
+        computed, started = int(busy.read_text().split()[0]), time.perf_counter()
+        act()
+        waited = 1000 * (time.perf_counter() - started)
+        taken.append(((int(busy.read_text().split()[0]) - computed) / 1_000_000, waited))
+        db.session.rollback()
+    return "{:>6.1f} /{:>6.1f}".format(*map(statistics.median, zip(*taken, strict=True)))
+
+
+def sizes() -> None:
+    found = db.session.execute(
+        text("""
+        select relname, reltuples::bigint, pg_size_pretty(pg_relation_size(oid)) from pg_class
+        where relname ~ '^usage_' and relkind in ('r', 'i') and reltuples > 0 order by 1""")
+    )
+    print("; ".join(f"{name} {rows:,} ({size})" for name, rows, size in found))
+    db.session.rollback()
+
+
+if __name__ == "__main__":
+    main()

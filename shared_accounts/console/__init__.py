@@ -1,0 +1,52 @@
+"""The pages people meet in a browser: server-rendered, complete without JavaScript, nothing from elsewhere.
+
+A door like those under `/api`, over the same verbs. Invariant: no script can read a credential, every form carries a
+token of its session, and a page loads nothing but what stands in this folder.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from shared_accounts.console import (
+    account,
+    accounts,
+    code,
+    contribute,
+    entrance,
+    factor,
+    keys,
+    overview,
+    preferences,
+    profile,
+    quota,
+    sign_up,
+    terms,
+)
+from shared_accounts.console.door import blueprint
+from shared_accounts.console.frame import prepare
+from shared_accounts.console.language import speak
+
+SCREENS = (
+    account,
+    accounts,
+    code,
+    contribute,
+    entrance,
+    factor,
+    keys,
+    overview,
+    preferences,
+    profile,
+    quota,
+    sign_up,
+    terms,
+)
+"""Modules whose views hang on the blueprint as soon as they are imported."""
+
+
+def register(app: Flask) -> None:
+    """Open the pages; must come after everything else, for unknown addresses get a page as well."""
+    speak(app)
+    prepare(app)
+    app.register_blueprint(blueprint)

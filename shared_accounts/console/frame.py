@@ -1,0 +1,81 @@
+"""What every page knows: who reads it, in which language and light, and what in the navigation needs her."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, g, request, url_for
+from markupsafe import Markup
+from sqlalchemy import func, select
+
+from shared_accounts.accounts.models import Account
+from shared_accounts.console import csrf, show
+from shared_accounts.console.door import blueprint
+from shared_accounts.console.language import LANGUAGES, language, say
+from shared_accounts.extensions import db
+
+NEEDS_OWNER = ("needs_sign_in", "broken")
+THEMES = ("auto", "light", "dark")
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def prepare(app: Flask) -> None:
+    """Teach an application's templates our words."""
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        units=show.units,
+        plain_units=show.plain_units,
+        count=show.count,
+        clock=show.clock,
+        timed=show.timed,
+        when=show.when,
+        day=show.day,
+        seconds=show.seconds,
+        share=show.share,
+        translated=say,
+    )
+    app.jinja_env.globals.update(percent=show.percent, until=show.until, asset=asset, csrf_field=csrf_field)
+
+
+@blueprint.app_context_processor
+def _frame() -> dict[str, Any]:
+    return {
+        "person": g.get("person"),
+        "theme": theme(),
+        "lang": language(),
+        "html_lang": LANGUAGES[language()],
+        "need": need,
+        "is_fragment": request.headers.get("X-Fragment") == "dialog",
+        "here": (request.endpoint or "").rpartition(".")[2],
+    }
+
+
+def theme() -> str:
+    """Return the light that was chosen; `auto` follows the system."""
+    chosen = request.cookies.get("theme")
+    return chosen if chosen in THEMES else "auto"
+
+
+def need() -> int:
+    """Count the reader's accounts that nobody but she can bring back."""
+    hers = (Account.owner_id == g.person.id) & Account.state.in_(NEEDS_OWNER)
+    return db.session.scalar(select(func.count()).select_from(Account).where(hers)) or 0
+
+
+def csrf_field() -> Markup:
+    """Return what makes a form one of ours."""
+    return Markup('<input type="hidden" name="{}" value="{}">').format(csrf.FIELD, csrf.token())
+
+
+def asset(name: str) -> str:
+    """Return a file's address, which changes when the file does."""
+    return url_for("console.static", filename=name, v=_version(name))
+
+
+@cache
+def _version(name: str) -> str:
+    return hashlib.sha256((_STATIC / name).read_bytes()).hexdigest()[:12]

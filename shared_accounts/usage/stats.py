@@ -1,0 +1,134 @@
+"""What lines add up to: the counted hours from the roll-ups, all other lines from the log itself.
+
+With and without a time, for whoever asks, these are the sums over exactly the lines that the log shows her.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Row,
+    Select,
+    Subquery,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
+
+from shared_accounts.extensions import db
+from shared_accounts.usage import rollup
+from shared_accounts.usage.measures import MEASURES, from_log
+from shared_accounts.usage.models import UsageHour, UsageLog, UsageTotal
+from shared_accounts.usage.wanted import ALL, CONTRIBUTED, MINE, Wanted, between
+
+HOUR, DAY = "hour", "day"
+
+_GROUPINGS = {
+    MINE: ("model", "own", "outcome", "client_app", "api_key_id"),
+    CONTRIBUTED: ("model", "outcome", "user_id", "account_id"),
+    ALL: ("model", "own", "outcome", "client_app"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The sums in all, and by the values of each dimension, the most used first; by time, if asked for, under `at`."""
+
+    total: Row[Any]
+    by: dict[str, list[Row[Any]]]
+
+
+def stats(wanted: Wanted, interval: str | None = None) -> Stats:
+    """Add up, by `HOUR` or `DAY` (UTC) too if that is given; one statement, so that all the sums agree."""
+    alike = _alike(wanted, interval)
+    groups = {name: column for name, column in alike.c.items() if name not in MEASURES}
+    sums = [_sum(alike.c[name]).label(name) for name in MEASURES]
+    sums.append(_sum(alike.c.calls, alike.c.outcome == "served").label("served"))
+    left_out = func.grouping(*groups.values()).label("left_out")
+    sets = func.grouping_sets(*(tuple_(column) for column in groups.values()), tuple_())
+    rows = db.session.execute(select(*groups.values(), left_out, *sums).group_by(sets).order_by(sums[0].desc())).all()
+    names = {_all_but(place, len(groups)): name for place, name in enumerate(groups)}
+    by: dict[str, list[Row[Any]]] = {name: [] for name in groups}
+    for row in rows:
+        if row.left_out in names:
+            by[names[row.left_out]].append(row)
+    return Stats(next(row for row in rows if row.left_out not in names), by)
+
+
+def _alike(wanted: Wanted, interval: str | None) -> Subquery:
+    """Return the sums of lines that are alike in every dimension: few rows, so that each grouping is cheap."""
+    names = _GROUPINGS[wanted.scope]
+    part = union_all(*_parts(wanted, names)).subquery("part")
+    columns: list[ColumnElement[Any]] = [part.c[name] for name in names]
+    if interval is not None:
+        columns.append(
+            literal_column(f"date_trunc('{interval}', part.hour, 'UTC')", DateTime(timezone=True)).label("at")
+        )
+    sums = [_sum(part.c[name]).label(name) for name in MEASURES]
+    return select(*columns, *sums).group_by(*(text(str(place + 1)) for place in range(len(columns)))).subquery("alike")
+
+
+def _sum(column: ColumnElement[int], where: ColumnElement[bool] | None = None) -> ColumnElement[int]:
+    total = func.sum(column)
+    return cast(func.coalesce(total if where is None else total.filter(where), 0), BigInteger)
+
+
+def count(wanted: Wanted) -> int:
+    """Return how many lines there are."""
+    part = union_all(*_parts(wanted, ())).subquery()
+    return int(db.session.scalar(select(func.coalesce(func.sum(part.c.calls), 0))) or 0)
+
+
+def _all_but(place: int, count: int) -> int:
+    """Return what GROUPING() says of a set of one column: a bit for each one that is left out, the last one lowest."""
+    return (1 << count) - 1 - (1 << (count - 1 - place))
+
+
+def _parts(wanted: Wanted, names: tuple[str, ...]) -> Iterator[Select[Any]]:
+    """Yield queries for parts of the time that do not overlap: whole counted hours, and the lines around them."""
+    first, last = _whole_hours(wanted.start, wanted.end, rollup.through())
+    if last is None or (first is not None and first >= last):
+        yield _from_log(wanted, names, wanted.start, wanted.end)
+        return
+    table = UsageTotal if wanted.is_about_everybody else UsageHour
+    hours = select(*_columns(table, names)).where(*between(table.hour, first, last), *wanted.among(table))
+    yield hours
+    if wanted.start != first:
+        yield _from_log(wanted, names, wanted.start, first)
+    yield _from_log(wanted, names, last, wanted.end)
+
+
+def _whole_hours(
+    start: datetime | None, end: datetime | None, through: datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    """Return the first and the end of the counted hours that lie in a time as a whole; no end: there are none."""
+    first = start and _hour(start + rollup.HOUR - datetime.resolution)
+    if through is None or end is None:
+        return first, through
+    return first, min(through, _hour(end))
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _from_log(wanted: Wanted, names: tuple[str, ...], start: datetime | None, end: datetime | None) -> Select[Any]:
+    lines = from_log(*between(UsageLog.opened_at, start, end), *wanted.among(UsageLog))
+    return select(*_columns(lines.subquery().c, names))
+
+
+def _columns(source: Any, names: tuple[str, ...]) -> list[ColumnElement[Any]]:
+    own = {"own": source.user_id == source.contributor_id} if hasattr(source, "user_id") else {}
+    said = [(own[name] if name in own else getattr(source, name)).label(name) for name in (*names, "hour")]
+    return [*said, *(getattr(source, name) for name in MEASURES)]

@@ -1,0 +1,64 @@
+"""A real browser against a real server, and everything a page must not do, noted as it happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+from werkzeug.serving import make_server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MAY_BE_LEFT_OUT = CHROMIUM is None and not os.environ.get("CI")
+"""Whoever has no browser is not kept from the other tests; but a run that decides something must not lack these."""
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """Serve the application on a port of this machine."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Watched:
+    """A page, and what it complained about or asked strangers for."""
+
+    def __init__(self, page: Any, home: str) -> None:
+        self.page = page
+        self.home = home
+        self.complaints: list[str] = []
+        page.on("console", lambda said: said.type in {"error", "warning"} and self.complaints.append(said.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self._note)
+        page.on("dialog", lambda dialog: (self.complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith((self.home, "data:")):
+            self.complaints.append(f"asked {request.url}")
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.home + path, wait_until="load")
+
+    def scrolls_sideways(self) -> bool:
+        wide: bool = self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        return wide
+
+    def sign_in(self, username: str, password: str) -> None:
+        self.go("/sign-in")
+        self.page.fill("#username", username)
+        self.page.fill("#password", password)
+        self.page.click("form .btn-primary")
+        self.page.wait_for_url("**/overview")

@@ -1,0 +1,58 @@
+"""A browser without scripts: a test client that looks at pages, keeps cookies and sends forms as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from shared_accounts import console, create_app
+from shared_accounts.extensions import db
+from shared_accounts.users.models import User
+from tests import factories
+from tests.accounts.conftest import upstream  # noqa: F401 - a fixture
+from tests.conftest import Client, _have_patience_with_redis
+from tests.console.reader import Reader
+
+
+@pytest.fixture(scope="session")
+def app(settings) -> Flask:
+    made = create_app(settings)
+    if "console" not in made.blueprints:
+        console.register(made)
+    made.test_client_class = Client
+    db.session.session_factory.configure(join_transaction_mode="create_savepoint")
+    _have_patience_with_redis(5)
+    return made
+
+
+@pytest.fixture
+def reader(app, client) -> Reader:
+    """A stranger's browser."""
+    return Reader(app)
+
+
+@pytest.fixture
+def lin(client) -> User:
+    """Somebody with a password."""
+    return factories.user(username="Lin Wei", password=factories.PASSWORD)
+
+
+@pytest.fixture
+def signed_in(app, client) -> Callable[..., Reader]:
+    """Give a user a browser, signed in through the page."""
+
+    def sign(user: User, **cookies: str) -> Reader:
+        name = user.username
+        made = Reader(app, **cookies)
+        assert made.sign_in(name).status == 303
+        return made
+
+    return sign
+
+
+@pytest.fixture
+def browser(signed_in, lin) -> Reader:
+    """Lin's browser."""
+    return signed_in(lin)

@@ -1,0 +1,177 @@
+"""The pages in a real browser: every screen in both lights, sizes and languages, and the way from nothing to a key."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from shared_accounts.accounts.models import Account
+from shared_accounts.extensions import db
+from shared_accounts.keys.models import ApiKey
+from tests import factories
+from tests.console import world
+from tests.console.browser import CHROMIUM, DESK, MAY_BE_LEFT_OUT, PHONE, Watched, served
+
+pytestmark = pytest.mark.skipif(MAY_BE_LEFT_OUT, reason="no Chromium here: THE CONSOLE WAS NOT LOOKED AT IN A BROWSER")
+
+LOOKS = [(DESK, "light", "en"), (DESK, "dark", "zh"), (PHONE, "light", "zh"), (PHONE, "dark", "en")]
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def home(app, committed, client):
+    with served(app) as address:
+        yield address
+
+
+def opened(chromium, home, size, light, lang, **options):
+    context = chromium.new_context(
+        viewport=size,
+        color_scheme=light,
+        locale={"zh": "zh-CN", "en": "en-GB"}[lang],
+        timezone_id="Asia/Shanghai",
+        **options,
+    )
+    context.set_default_timeout(20_000)
+    return Watched(context.new_page(), home)
+
+
+def paths():
+    (key,), accounts = (
+        db.session.query(ApiKey.id).first(),
+        [row.id for row in db.session.query(Account.id).order_by(Account.id)],
+    )
+    signed_in = ["/overview", "/keys", f"/keys/{key}/revoke", "/accounts", "/accounts/new", "/quota", "/profile"]
+    signed_in += [f"/accounts/{accounts[0]}", f"/accounts/{accounts[-1]}", f"/accounts/{accounts[0]}/withdraw"]
+    return [*signed_in, "/profile/second-factor"]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("size", "light", "lang"), LOOKS, ids=lambda part: part if isinstance(part, str) else part["width"]
+)
+def test_no_screen_complains_scrolls_sideways_or_shuts_anybody_out(chromium, home, size, light, lang):
+    lin = world.settled(username="Lin Wei")
+    name = lin.username
+    every = paths()
+    db.session.commit()
+    # The policy is lifted for this look only, for axe comes as a script of its own.
+    looked_at = opened(chromium, home, size, light, lang, bypass_csp=True)
+    looked_at.go("/sign-in")
+    found = {"/sign-in": serious(looked_at)}
+    looked_at.sign_in(name, factories.PASSWORD)
+    for path in every:
+        looked_at.go(path)
+        assert not looked_at.scrolls_sideways(), path
+        found[path] = serious(looked_at)
+    looked_at.page.context.close()
+
+    assert {path: issues for path, issues in found.items() if issues} == {}
+    assert looked_at.complaints == []
+
+
+def test_the_policy_lets_every_screen_work(chromium, home):
+    lin = world.settled(username="Lin Wei")
+    name, every = lin.username, paths()
+    db.session.commit()
+    watched = opened(chromium, home, DESK, "light", "en")
+    watched.sign_in(name, factories.PASSWORD)
+    for path in every:
+        watched.go(path)
+    watched.page.context.close()
+
+    assert watched.complaints == []
+
+
+def serious(watched):
+    results = Axe().run(watched.page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"][:200]) for one in results if one["impact"] in SERIOUS]
+
+
+def test_somebody_new_gets_from_the_entrance_to_a_key(chromium, home, upstream):
+    name = factories.user(username="nora", password=factories.PASSWORD).username
+    db.session.commit()
+    watched = opened(chromium, home, PHONE, "light", "en")
+    page = watched.page
+
+    watched.sign_in(name, factories.PASSWORD)
+    page.click("main a[href='/accounts/new']")
+    page.wait_for_selector("dialog[open]")
+    page.select_option("dialog #preset", "custom")
+    page.fill("dialog #base_url", upstream.url)
+    page.fill("dialog #api_key", "sk-upstream-0123456789abcdefghij")
+    page.fill("dialog #name", "Garden")
+    page.click("dialog .btn-primary")
+    page.check("input[name=sharing][value=shared]")
+    page.click("text=Add the account")
+    page.wait_for_url("**/accounts/*said=contributed")
+    page.click(".tabs a[href='/keys']")
+    page.click("main a[href='/keys/new']")
+    page.fill("dialog #name", "laptop")
+    page.click("dialog .btn-primary")
+    secret = page.text_content("#fresh")
+    page.click("label:has-text('aider')")
+    told = page.text_content(".snippet:visible")
+    page.context.close()
+
+    assert secret.startswith("sk-")
+    assert f"OPENAI_API_KEY={secret}" in told
+    assert f"OPENAI_API_BASE={home}/v1" in told
+    assert watched.complaints == []
+
+
+def test_the_keyboard_opens_a_dialog_and_escape_closes_it(chromium, home):
+    name = world.settled(username="Lin Wei").username
+    db.session.commit()
+    watched = opened(chromium, home, DESK, "dark", "en")
+    page = watched.page
+    watched.sign_in(name, factories.PASSWORD)
+    watched.go("/keys")
+
+    page.focus("main .head .btn-primary")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] #name")
+    assert page.evaluate("document.activeElement.id") == "name"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
+    assert page.evaluate("document.activeElement.classList.contains('btn-primary')")
+    page.context.close()
+
+    assert watched.complaints == []
+
+
+def test_no_script_can_read_a_credential(chromium, home):
+    name = factories.user(username="nora", password=factories.PASSWORD).username
+    db.session.commit()
+    watched = opened(chromium, home, DESK, "light", "en")
+    watched.sign_in(name, factories.PASSWORD)
+    readable = watched.page.evaluate("document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
+    watched.page.context.close()
+
+    assert readable == "zone=Asia/Shanghai{}{}"
+
+
+def test_without_scripts_the_same_forms_do_the_same(chromium, home):
+    name = factories.user(username="nora", password=factories.PASSWORD).username
+    db.session.commit()
+    watched = opened(chromium, home, DESK, "light", "en", java_script_enabled=False)
+    page = watched.page
+    watched.sign_in(name, factories.PASSWORD)
+    watched.go("/keys")
+    page.click("text=Create a key")
+    page.fill("#name", "laptop")
+    page.click("main .btn-primary")
+    secret = page.text_content("#fresh")
+    page.context.close()
+
+    assert secret.startswith("sk-")
+    assert watched.complaints == []

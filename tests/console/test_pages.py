@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+
+from shared_accounts import console
+from shared_accounts.accounts.models import Account
+from shared_accounts.console.language import catalogue
+from shared_accounts.extensions import db
+from shared_accounts.keys.models import ApiKey
+from tests import factories
+from tests.conftest import rows
+from tests.console import world
+from tests.console.reader import PAGE
+
+FOLDER = Path(console.__file__).parent
+MOST_QUERIES = 12
+
+
+def screens():
+    key, account = db.session.query(ApiKey).first(), db.session.query(Account).order_by(Account.id).first()
+    return [
+        "/overview",
+        "/overview?range=30d",
+        "/keys",
+        "/keys/new",
+        f"/keys/{key.id}/tools",
+        f"/keys/{key.id}/revoke",
+        "/accounts",
+        "/accounts/new",
+        f"/accounts/{account.id}",
+        "/quota",
+        "/quota?group=gpt-5&kind=spend",
+        "/profile",
+        "/profile/second-factor",
+    ]
+
+
+def test_no_page_asks_the_database_too_much(signed_in, session, count_queries):
+    browser = signed_in(world.settled())
+    for path in screens():
+        with count_queries() as queries:
+            assert browser.get(path).status == 200
+        assert len(queries) <= MOST_QUERIES, (path, len(queries))
+
+
+def test_more_accounts_cost_no_more_queries(signed_in, session, count_queries):
+    user = world.settled()
+    browser = signed_in(user)
+    for _ in range(20):
+        factories.account(user)
+    for path in ("/overview", "/accounts"):
+        with count_queries() as queries:
+            assert browser.get(path).status == 200
+        assert len(queries) <= MOST_QUERIES, (path, len(queries))
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/nothing"])
+def test_strangers_pages_load_nothing_from_elsewhere_and_lie_in_no_frame(reader, path):
+    page = reader.get(path)
+
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.headers["Referrer-Policy"] == "same-origin"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Access-Control-Allow-Origin" not in page.headers
+
+
+def test_every_page_keeps_to_its_policy(signed_in, session):
+    browser = signed_in(world.settled())
+    for path in screens():
+        page = browser.get(path)
+        assert page.headers["Content-Security-Policy"]
+        assert not [attributes for _, attributes in page.tags if "style" in attributes]
+        assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+        assert not [tag for tag, attributes in page.tags if tag == "script" and "src" not in attributes]
+        assert [tag for tag, _ in page.tags].count("h1") == 1, path
+
+
+def test_every_address_in_a_page_leads_somewhere(signed_in, session):
+    browser, seen = signed_in(world.settled()), set()
+    for path in screens():
+        for link in browser.get(path).all("a"):
+            target = str(link["href"]).partition("#")[0]
+            if target.startswith("/") and target not in seen:
+                seen.add(target)
+                assert browser.get(target).status == 200, (path, target)
+    assert len(seen) > 15
+
+
+def test_files_are_served_to_everybody(client):
+    for name in ("base.css", "console.css", "mark.svg", "js/console.mjs"):
+        with client.get(f"/assets/{name}") as answer:
+            assert answer.status_code == 200
+            assert answer.mimetype == {"css": "text/css", "svg": "image/svg+xml", "mjs": "text/javascript"}[name[-3:]]
+    assert client.get("/assets/../door.py").status_code == 404
+
+
+def test_a_browser_gets_a_page_where_there_is_nothing_and_a_program_json(client, reader):
+    page = reader.get("/nothing")
+
+    assert page.status == 404
+    assert "There is nothing at this address" in page.text
+    assert client.get("/nothing").json["error_code"] == "NOT_FOUND"
+    assert client.get("/api/nothing", headers=PAGE).json["error_code"] == "NOT_FOUND"
+    assert client.get("/v1/nothing", headers=PAGE).json["error"]["code"] is None
+
+
+def test_what_is_not_ones_own_looks_like_what_is_not_there(browser):
+    other = factories.user()
+    account, (key, _) = factories.account(other), factories.api_key(other)
+    for path in (f"/accounts/{account.id}", f"/accounts/{account.id}/withdraw", f"/keys/{key.id}/revoke"):
+        assert browser.get(path).status == 404
+    token = browser.get("/keys/new").form("/keys").fields["csrf"]
+    for path in (f"/accounts/{account.id}/withdraw", f"/accounts/{account.id}/pause", f"/keys/{key.id}/revoke"):
+        assert browser.post(path, {"csrf": token, "paused": "1"}).status == 404
+    assert rows("accounts")[0]["state"] == "active"
+
+
+def messages():
+    options = {"templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}}
+    method = [("**.py", "python"), ("templates/**.html", "jinja2")]
+    words = {"_": None, "ngettext": (1, 2), "say": None}
+    for found in extract_from_dir(FOLDER, method_map=method, options_map=options, keywords=words):
+        yield found[2]
+
+
+def test_every_sentence_is_there_in_chinese():
+    chinese, missing = catalogue("zh"), []
+    for message in messages():
+        one, many = message if isinstance(message, tuple) else (message, None)
+        said = chinese.ngettext(one, many, 2) if many else chinese.gettext(one)
+        if said in {one, many} and said not in {"token", "Profile"}:
+            missing.append(message)
+    assert missing == []
+
+
+def test_a_translation_has_the_places_of_its_sentence():
+    for message in messages():
+        one, many = message if isinstance(message, tuple) else (message, message)
+        said = catalogue("zh").ngettext(one, many, 2) if isinstance(message, tuple) else catalogue("zh").gettext(one)
+        places = set(re.findall(r"%\((\w+)\)s", said))
+        assert places <= set(re.findall(r"%\((\w+)\)s", f"{one} {many}")) | {"num"}, message
+
+
+def test_the_browsers_language_is_spoken_until_another_is_chosen(reader):
+    assert "登录" in reader.get("/sign-in", headers={"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}).text
+    assert 'lang="en"' in reader.get("/sign-in", headers={"Accept-Language": "fr"}).source
+
+
+def test_times_are_those_of_the_readers_zone(signed_in, session):
+    user = world.settled()
+    there = signed_in(user, zone="Asia/Shanghai").get("/profile")
+    nowhere = signed_in(user, zone="../../etc/passwd").get("/profile")
+
+    assert "Times are those of Asia/Shanghai" in there.text
+    assert "Times are those of UTC" in nowhere.text
+
+
+def test_a_newcomers_steps_tick_themselves_off(browser, lin):
+    assert [
+        step.get("class") for step in browser.get("/overview").all("li") if step.get("class") in {"done", "next"}
+    ] == ["next"]
+    factories.account(lin)
+    factories.api_key(lin)
+    ticked = [step.get("class") for step in browser.get("/overview").all("li") if step.get("class") in {"done", "next"}]
+
+    assert ticked == ["done", "done", "next"]
+
+
+def test_the_books_say_when_they_do_not_balance(signed_in, session):
+    user = world.settled()
+    browser = signed_in(user)
+    assert "They balance." in browser.get("/overview").text
+
+    session.execute(db.text("update quota_pools set balance = balance + 1"))
+    session.commit()
+
+    assert "They do not balance" in browser.get("/overview").text

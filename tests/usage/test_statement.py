@@ -1,0 +1,148 @@
+"""`GET /api/usage/statement`: a month of the ledger that adds up to the last digit."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+
+from shared_accounts.config import MICRO
+from shared_accounts.extensions import db
+from shared_accounts.quotas import gifts, ledger
+from tests import factories
+from tests.conftest import rows
+from tests.quotas.sharing import contributed, pool_of, spend, withdraw
+
+PARTS = ("earned", "spent", "gifts_given", "forfeits", "corrections")
+THIS_MONTH = datetime.now(UTC).strftime("%Y-%m")
+
+
+@pytest.fixture
+def alice(session, client):
+    return factories.user(username="alice")
+
+
+@pytest.fixture
+def ask(sign_in, alice):
+    browser = sign_in(alice)
+
+    def ask(month=THIS_MONTH):
+        answer = browser.get("/api/usage/statement", query_string={"month": month})
+        assert answer.status_code == 200, answer.json
+        return answer.json
+
+    return ask
+
+
+def adds_up(group):
+    return Decimal(group["opening"]) + sum(Decimal(group[part]) for part in PARTS) == Decimal(group["closing"])
+
+
+def test_a_month_of_everything_that_moves_a_pool_adds_up_to_its_balance(ask, alice):
+    bob = factories.user(username="bob")
+    contributed(bob, "bob's")
+    account = contributed(alice)
+    contributed(alice, "another")
+    spend(alice, 1_234_567)
+    spend(bob, 500_000)
+    gifts.give(alice.id, "bob", "m", 100_000, note=None, daily_limit=10 * MICRO)
+    gifts.give(bob.id, "alice", "m", 30_000, note=None, daily_limit=10 * MICRO)
+    ledger.correct(pool_of(alice), -11, actor_id=bob.id, note="a test")
+    db.session.commit()
+    withdraw(account)
+
+    found = ask()
+    (group,) = found["model_groups"]
+
+    assert (found["month"], found["complete"], group["model_group"]) == (THIS_MONTH, False, "m")
+    assert (group["opening"], group["credits"], group["spent"]) == ("0.000000", "4.000000", "-1.234567")
+    assert (group["gifts_given"], group["gifts_received"], group["corrections"]) == (
+        "-0.100000",
+        "0.030000",
+        "-0.000011",
+    )
+    assert Decimal(group["forfeits"]) < 0
+    assert Decimal(group["closing"]) * MICRO == pool_of(alice).balance
+    assert adds_up(group)
+
+
+def test_a_month_opens_with_what_the_one_before_closed_with(ask, alice):
+    chance = random.Random(5)
+    pools = [factories.quota_pool(alice, balance=1, model_group=group) for group in ("m", "n")]
+    for pool in pools:
+        for _ in range(60):
+            amount = chance.randrange(1, 10**7)
+            kind = chance.choice(["credit", "refill", "spend", "gift", "forfeit", "correction"])
+            signed = -amount if kind in {"spend", "forfeit"} or (chance.random() < 0.5 and kind == "gift") else amount
+            at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(150 * 86_400))
+            db.session.execute(
+                text(
+                    "insert into ledger_entries (pool_id, kind, amount, balance_after, at) values (:pool, :kind, :amount, 0, :at)"
+                ),
+                {"pool": pool.id, "kind": kind, "amount": signed, "at": at},
+            )
+    db.session.execute(text("update ledger_entries set at = '2026-01-01' where note = 'test'"))
+    db.session.commit()
+
+    months = [ask(f"2026-{number:02d}")["model_groups"] for number in range(1, 7)]
+
+    for number, groups in enumerate(months, 1):
+        entries = [one for one in rows("ledger_entries") if one["at"] < datetime(2026, number + 1, 1, tzinfo=UTC)]
+        for group, pool in zip(groups, pools, strict=True):
+            assert adds_up(group)
+            assert Decimal(group["closing"]) * MICRO == sum(
+                one["amount"] for one in entries if one["pool_id"] == pool.id
+            )
+    for before, after in itertools.pairwise(months):
+        assert [group["closing"] for group in before] == [group["opening"] for group in after]
+    assert sum(group["entries"] for groups in months for group in groups) == 122
+
+
+def test_an_entry_belongs_to_the_month_it_was_made_in_to_the_microsecond(ask, alice):
+    factories.quota_pool(alice, balance=5)
+    db.session.execute(text("update ledger_entries set at = '2026-04-01 00:00+00'"))
+    db.session.commit()
+
+    assert ask("2026-03")["model_groups"] == []
+    (april,) = ask("2026-04")["model_groups"]
+    assert (april["opening"], april["corrections"], april["closing"]) == ("0.000000", "0.000005", "0.000005")
+
+    db.session.execute(text("update ledger_entries set at = at - interval '1 microsecond'"))
+    db.session.commit()
+    (april,) = ask("2026-04")["model_groups"]
+    assert (april["opening"], april["entries"], april["closing"]) == ("0.000005", 0, "0.000005")
+
+
+def test_december_ends_with_the_year(ask):
+    found = ask("2025-12")
+
+    assert (found["start_date"], found["end_date"], found["complete"]) == (
+        "2025-12-01T00:00:00+00:00",
+        "2026-01-01T00:00:00+00:00",
+        True,
+    )
+
+
+def test_pools_of_others_are_not_shown(ask):
+    factories.quota_pool(factories.user())
+
+    assert ask()["model_groups"] == []
+
+
+@pytest.mark.parametrize(
+    "month", [None, "", "2026", "2026-13", "2026-1", "1969-12", "9999-12", "2026-01-01", "2026-01\n", "٢٠٢٦-01"]
+)
+def test_what_is_no_month_is_refused_by_name(member, month):
+    answer = member.get("/api/usage/statement", query_string={} if month is None else {"month": month})
+
+    assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, ["month"])
+
+
+def test_a_month_that_has_not_begun_is_refused_by_name(member):
+    answer = member.get("/api/usage/statement", query_string={"month": "8999-12"})
+
+    assert (answer.status_code, "month" in str(answer.json["errors"])) == (422, True)
