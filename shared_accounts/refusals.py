@@ -72,7 +72,8 @@ def render(error: ServiceError) -> Response:
     response.status_code = error.status
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
-    wait = _A_MINUTE if error.retry_after is None and error.status in _TIMED else error.retry_after
+    is_untimed = is_call() and error.retry_after is None and error.status in _TIMED
+    wait = _A_MINUTE if is_untimed else error.retry_after
     if wait is not None:
         response.headers["Retry-After"] = str(max(1, wait))
     if is_call():

@@ -157,5 +157,5 @@ def test_who_changes_her_mind_at_the_provider_comes_home_without_a_code(place):
 def test_nothing_that_travelled_stands_in_the_log(place):
     written = place.us.output()
 
-    assert '"outcome": "accepted"' in written
+    assert '"outcome":"accepted"' in written
     assert not re.search(r"code=|state=|verifier|\?next", written)
