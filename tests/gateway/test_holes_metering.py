@@ -142,7 +142,7 @@ def test_hole_3_an_account_withdrawn_meanwhile_is_paid_for(scene, upstream):
 
 def test_hole_4_with_next_to_nothing_left_exactly_one_of_many_gets_in_and_nothing_goes_below_zero(scene, upstream):
     server = upstream(answers())
-    scene.account(server)
+    scene.account(server, allowance_tokens=10**12)
     scene.ask()
     estimate = scene.line()["estimate"]
     dear = {"prompt_tokens": 9_000_000, "completion_tokens": 9_000_000}
