@@ -79,7 +79,7 @@ def test(account_id: int) -> dict[str, Any]:
     shown = tried(contribution.mine(g.person.id, account_id))
     account = contribution.mine(g.person.id, account_id)
     if account.sealed_credential == shown.sealed:  # else it was another credential that was tried
-        _judge(account, shown)
+        judge(account, shown)
     refusal = shown.refusal
     trail.record("account.tested", on=g.person.id, target=f"account:{account_id}", ok=refusal is None)
     db.session.commit()
@@ -144,7 +144,8 @@ def _rehearse(rows: list[Row], settings: Settings) -> None:
     db.session.rollback()
 
 
-def _judge(account: Account, shown: Tried) -> None:
+def judge(account: Account, shown: Tried) -> None:
+    """Draw the consequences of a test its owner asked for; the caller commits."""
     account.probed_at = func.now()
     db.session.flush()
     if shown.refusal is None and account.state in {"needs_sign_in", "broken"}:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from shared_accounts.console import (
+from shared_accounts.console import (  # noqa: F401 - their views hang on the blueprint once they are imported
     account,
     accounts,
     code,
@@ -26,23 +26,6 @@ from shared_accounts.console import (
 from shared_accounts.console.door import blueprint
 from shared_accounts.console.frame import prepare
 from shared_accounts.console.language import speak
-
-SCREENS = (
-    account,
-    accounts,
-    code,
-    contribute,
-    entrance,
-    factor,
-    keys,
-    overview,
-    preferences,
-    profile,
-    quota,
-    sign_up,
-    terms,
-)
-"""Modules whose views hang on the blueprint as soon as they are imported."""
 
 
 def register(app: Flask) -> None:
