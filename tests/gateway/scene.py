@@ -175,7 +175,8 @@ class Scene:
         return rows(f"select * from quota_pools where {where}", user=(user or self.user).id, model=self.model)[0]
 
     def charged(self) -> int:
-        """What the caller's pool has paid so far."""
+        """What the caller's pool has paid, once everything answered has been settled: that comes after the answer."""
+        wait_until(lambda: "open" not in {one["state"] for one in self.lines()}, "a line stays open")
         return BALANCE - int(self.pool_now()["balance"])
 
 
