@@ -23,6 +23,7 @@ from shared_accounts.console import (  # noqa: F401 - their views hang on the bl
     sign_up,
     terms,
 )
+from shared_accounts.console.admin import invitations, user, users  # noqa: F401 - likewise
 from shared_accounts.console.door import blueprint
 from shared_accounts.console.frame import prepare
 from shared_accounts.console.language import speak

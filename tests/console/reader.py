@@ -46,6 +46,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self._form: Form | None = None
+        self._select = ""
         self.feed(self.source)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -56,8 +57,9 @@ class Page(HTMLParser):
             self.forms.append(self._form)
         elif self._form and tag in {"input", "button", "select", "textarea"}:
             self._form.take(tag, attributes)
+            self._select = attributes.get("name") or ""
         elif self._form and tag == "option" and "selected" in attributes:
-            self._form.fields["preset"] = attributes.get("value")
+            self._form.fields[self._select] = attributes.get("value")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":

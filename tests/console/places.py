@@ -1,0 +1,55 @@
+"""Every screen by name and address: what is looked at in the browser tests, asked for in the page tests, and pictured."""
+
+from __future__ import annotations
+
+from shared_accounts.accounts.models import Account
+from shared_accounts.extensions import db
+from shared_accounts.keys.models import ApiKey
+from shared_accounts.users.models import Invitation, User
+
+
+def members() -> dict[str, str]:
+    """What anybody sees who is signed in, in the world that `world.settled` makes."""
+    key = db.session.query(ApiKey.id).order_by(ApiKey.id).first()[0]
+    accounts = [row.id for row in db.session.query(Account.id).order_by(Account.id)]
+    return {
+        "overview": "/overview",
+        "overview-month": "/overview?range=30d",
+        "accounts": "/accounts",
+        "contribute": "/accounts/new",
+        "account": f"/accounts/{accounts[0]}",
+        "account-waiting": f"/accounts/{accounts[1]}",
+        "account-dedicated": f"/accounts/{accounts[2]}",
+        "account-needs-sign-in": f"/accounts/{accounts[3]}",
+        "share": f"/accounts/{accounts[2]}/sharing",
+        "withdraw": f"/accounts/{accounts[0]}/withdraw",
+        "keys": "/keys",
+        "key-new": "/keys/new",
+        "key-tools": f"/keys/{key}/tools",
+        "key-revoke": f"/keys/{key}/revoke",
+        "quota": "/quota",
+        "quota-spent": "/quota?group=gpt-5&kind=spend",
+        "profile": "/profile",
+        "second-factor": "/profile/second-factor",
+    }
+
+
+def admins() -> dict[str, str]:
+    """What admins see besides, in the world that `crowd.gathered` makes."""
+    user = db.session.query(User.id).order_by(User.id.desc()).first()[0]
+    invitation = db.session.query(Invitation.id).order_by(Invitation.id.desc()).first()[0]
+    return {
+        "users": "/admin/users",
+        "users-none": "/admin/users?search=nobody-is-called-this",
+        "user": f"/admin/users/{user}",
+        "user-new": "/admin/users/new",
+        "user-password": f"/admin/users/{user}/password",
+        "invitations": "/admin/invitations",
+        "invitation-new": "/admin/invitations/new",
+        "invitation-revoke": f"/admin/invitations/{invitation}/revoke",
+    }
+
+
+def every() -> dict[str, str]:
+    """All of them."""
+    return {**members(), **admins()}
