@@ -31,7 +31,7 @@ class Reach(Schema):
     base_url = Text(max=500, min=1, metadata={"description": "May be left out with a preset that has one"})
     api_key = fields.String(
         load_only=True,
-        validate=validate.Regexp(r"^[!-~]{1,4096}\Z"),
+        validate=validate.Regexp(r"^[!-~]{1,4096}$(?!\n)"),
         metadata={"description": "May be left out with a preset that needs none"},
     )
 

@@ -116,6 +116,6 @@ class StatementQuery(Schema):
 
     month = fields.String(
         required=True,
-        validate=validate.Regexp(_MONTH.pattern + r"\Z", error="Not a month such as 2026-11."),
+        validate=validate.Regexp(_MONTH.pattern + r"$(?!\n)", error="Not a month such as 2026-11."),
         metadata={"example": "2026-11", "description": "In UTC"},
     )
