@@ -37,9 +37,7 @@ class LocalService:
         self.worker = self._python("worker", [*_CELERY, *_WORKER], environment=heard)
         beat = ["beat", "--loglevel", "INFO", "--schedule", str(plan.home / "beat" / "schedule")]
         self.beat = self._python("beat", [*_CELERY, *beat], environment=heard)
-        # By its path: importing it as part of the package would load the whole application with it.
-        demo = str(REPOSITORY / "shared_accounts" / "local" / "demo.py")
-        self.demo = self._python("demo", ["-P", demo, str(plan.ports["DEMO_PORT"])])
+        self.demo = self._python("demo", ["-m", "shared_accounts.local.demo", str(plan.ports["DEMO_PORT"])])
         self.plugin = self._plugin_server() if with_plugin.PORT in plan.ports else None
         self._upstreams = [self.demo, self.plugin] if self.plugin else [self.demo]
         servers = [[server.process] for server in (self.redis, self.postgres) if server]
