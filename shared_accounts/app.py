@@ -20,6 +20,7 @@ from shared_accounts.admin import (
     invitations_api,
     models_api,
     plugin_api,
+    prices_api,
     recovery_api,
     settings_api,
     trust_api,
@@ -154,6 +155,7 @@ def _open_doors(app: Flask) -> None:
         audit_api,
         admin_quotas_api,
         models_api,
+        prices_api,
         plugin_api,
     )
     telling = (usage_api, export_api, statement_api)

@@ -1,4 +1,4 @@
-"""What an operator types: `flask users ...` (`cli_users`), `flask plugin ...` (`cli_plugin`) and `flask quotas ...`."""
+"""What an operator types: `flask users`, `flask plugin`, `flask prices` and `flask usage` (`cli_*`), `flask quotas`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from shared_accounts import cli_plugin, cli_users
+from shared_accounts import cli_plugin, cli_prices, cli_users
 from shared_accounts.quotas import proof
 
 quotas = AppGroup("quotas", help="Quota pools and the proof of them.")
@@ -16,6 +16,8 @@ def register(app: Flask) -> None:
     """Add the commands."""
     app.cli.add_command(cli_users.users)
     app.cli.add_command(cli_plugin.plugin)
+    app.cli.add_command(cli_prices.prices)
+    app.cli.add_command(cli_prices.usage)
     app.cli.add_command(quotas)
 
 

@@ -43,7 +43,7 @@ LADDER = [
         "outbound",
     },
     {"audit"},
-    {"users"},
+    {"users", "money"},
     {"keys", "quotas", "usage"},
     {"accounts"},
     {"auth", "plugin"},

@@ -76,6 +76,7 @@ def _opening(  # noqa: PLR0917 - each of them is a fact of the exchange
         worker=gateway.worker,
         lease_seconds=gateway.settings.lease_seconds,
         client_app=call.client_app,
+        price=gateway.prices.of(call.model),
     )
 
 

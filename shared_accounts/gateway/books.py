@@ -20,6 +20,7 @@ from shared_accounts.extensions import statements
 from shared_accounts.keys.budgets import HAS_BUDGET
 from shared_accounts.keys.keyring import KEY_ID
 from shared_accounts.keys.limits import KeyHolder
+from shared_accounts.money.prices import Price
 from shared_accounts.quotas.ledger import RAISE, RESERVE, SETTLE
 from shared_accounts.quotas.pricing import Rule, Tokens
 from shared_accounts.usage import log
@@ -80,13 +81,13 @@ select exists (select from raised) or coalesce((select amount >= {{estimate}} fr
 _CLOSING = {
     "id": "$1", "cost": "$2", "outcome": "$3", "basis": "$4", "http_status": "$5", "error_code": "$6",
     "prompt": "$7", "completion": "$8", "cached": "$9", "attempts": "$10", "first_byte_ms": "$11", "total_ms": "$12",
-    "passed_over": "$14", "flag": "$15",
+    "passed_over": "$14", "flag": "$15", "price_id": "$16", "money": "$17",
     "paid": "exists (select from usage_log where id = $1 and user_id <> contributor_id)",
     "due": "(not $13 or exists (select from usage_log where id = $1 and state = 'open' and lease_until < now()))",
 }  # fmt: skip
 _CLOSE_TYPES = (
     "uuid", "bigint", "text", "text", "integer", "text", "bigint", "bigint", "bigint", "jsonb", "integer", "integer",
-    "boolean", "jsonb", "text",
+    "boolean", "jsonb", "text", "bigint", "bigint",
 )  # fmt: skip
 _CLOSE = f"with {SETTLE}, {log.CLOSE} select count(*) from closed".format(**_CLOSING)
 
@@ -111,11 +112,13 @@ class Opening:
     worker: str
     lease_seconds: float
     client_app: str | None = None
+    price: Price | None = None
+    """What its tokens cost in money, whatever becomes of the list meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How an exchange ended; `cost` in micro-units, times in milliseconds."""
+    """How an exchange ended; `cost` in micro-units of quota, `money` in those of a currency, times in milliseconds."""
 
     outcome: str
     basis: str
@@ -128,6 +131,8 @@ class Closing:
     flag: str | None = None
     first_byte_ms: int | None = None
     total_ms: int | None = None
+    price_id: int | None = None
+    money: int | None = None
 
 
 def open_line(opening: Opening, candidate: Candidate) -> str:
@@ -160,7 +165,7 @@ def close_line(exchange_id: str, closing: Closing, *, only_if_expired: bool = Fa
         "close_exchange", exchange_id, closing.cost, closing.outcome, closing.basis, closing.http_status,
         closing.error_code, tokens and tokens.prompt, tokens and tokens.completion, tokens and tokens.cached,
         _json(closing.attempts), closing.first_byte_ms, closing.total_ms, only_if_expired, _json(closing.passed_over),
-        closing.flag,
+        closing.flag, closing.price_id, closing.money,
     )  # fmt: skip
     return bool(row and row[0])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from shared_accounts.gateway.books import Closing
+from shared_accounts.gateway.books import Closing, Opening
 from shared_accounts.gateway.voices import Words
 from shared_accounts.quotas import pricing
 from shared_accounts.quotas.pricing import Tokens
@@ -36,15 +36,16 @@ class Timing:
         return None if moment is None else round((moment - self.started) * 1000)
 
 
-def closing(exchange: Exchange, rule: pricing.Rule) -> Closing:
+def closing(exchange: Exchange, opening: Opening) -> Closing:
     """State an exchange's end in the terms of the books."""
     outcome = exchange.outcome if exchange.outcome == "served" else exchange.cause or exchange.outcome
     left = outcome == "client_left"  # nobody heard what we may have answered
     basis, tokens = _bill(exchange, outcome)
+    price = opening.price
     return Closing(
         outcome=outcome,
         basis=basis,
-        cost=pricing.cost(tokens, rule) if tokens else 0,
+        cost=pricing.cost(tokens, opening.rule) if tokens else 0,
         http_status=None if left else exchange.status,
         error_code=None if left else exchange.error_code,
         tokens=tokens,
@@ -53,6 +54,8 @@ def closing(exchange: Exchange, rule: pricing.Rule) -> Closing:
         flag=_flag(exchange, basis),
         first_byte_ms=exchange.timing.milliseconds(exchange.timing.first_byte),
         total_ms=exchange.timing.milliseconds(monotonic()),
+        price_id=price.id if tokens and price else None,
+        money=price.of(tokens.prompt, tokens.completion, tokens.cached) if tokens and price else None,
     )
 
 

@@ -172,7 +172,7 @@ class Exchange:
             self._close()
 
     def _close(self) -> None:
-        self._closing = report.closed(self._opening, closing(self, self._opening.rule))
+        self._closing = report.closed(self._opening, closing(self, self._opening))
         if self.answer is not None and not self.meter.done:
             self.answer.close()
         try:

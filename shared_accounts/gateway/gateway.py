@@ -12,6 +12,7 @@ from shared_accounts.accounts.selection import Candidate, Supply
 from shared_accounts.accounts.tally import Tally
 from shared_accounts.config import Settings
 from shared_accounts.gateway.watch import Watch
+from shared_accounts.money.prices import PriceBook
 from shared_accounts.outbound.wire import Wire
 from shared_accounts.quotas.rules import RuleBook
 from shared_accounts.users.roster import Caller
@@ -33,6 +34,7 @@ class Gateway:
         self.refresher = refresher
         self.tally = Tally()
         self.rules = RuleBook(settings.supply_cache_seconds, settings.reference_allowance_tokens)
+        self.prices = PriceBook(settings.supply_cache_seconds)
         self.watch = Watch(
             self.tally, lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds
         )

@@ -17,6 +17,12 @@ class UsageSumsSchema(Schema):
     total_tokens = fields.Integer()
     total_quota_consumed = fields.String(metadata={"description": "What it took, of one's own accounts too"})
     total_charged = fields.String(metadata={"description": "What quota pools paid of it"})
+    money = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        metadata={"description": "What the tokens cost by the list of prices, for each currency"},
+    )
+    unpriced_requests = fields.Integer(metadata={"description": "How many took tokens of a model that had no price"})
     avg_duration_ms = fields.Float(allow_none=True)
     basis = fields.Dict(
         keys=fields.String(),
@@ -98,6 +104,9 @@ class UsageLineSchema(Schema):
     output_tokens = fields.Integer(allow_none=True)
     cached_tokens = fields.Integer(allow_none=True)
     total_tokens = fields.Integer()
+    money = fields.String(allow_none=True, metadata={"description": "What the tokens cost; null without a price"})
+    currency = fields.String(allow_none=True)
+    price_id = fields.Integer(allow_none=True, metadata={"description": "The version of the model's price"})
     first_byte_ms = fields.Integer(allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, column, func, select, table, tuple_
 from sqlalchemy.orm import defer
 
 from shared_accounts.extensions import db
+from shared_accounts.money.models import ModelPrice
 from shared_accounts.usage.models import UsageLog
 from shared_accounts.usage.wanted import Wanted
 from shared_accounts.users.models import User
@@ -53,5 +54,7 @@ def _named() -> Select[Any]:
     user = select(User.username).where(User.id == UsageLog.user_id).scalar_subquery()
     key = select(_keys.c.name).where(_keys.c.id == UsageLog.api_key_id).scalar_subquery()
     account = select(_accounts.c.name).where(_accounts.c.id == UsageLog.account_id).scalar_subquery()
-    named = select(UsageLog, user.label("user"), key.label("api_key"), account.label("account"))
+    currency = select(ModelPrice.currency).where(ModelPrice.id == UsageLog.price_id).scalar_subquery()
+    names = (user.label("user"), key.label("api_key"), account.label("account"), currency.label("currency"))
+    named = select(UsageLog, *names)
     return named.options(defer(UsageLog.attempts), defer(UsageLog.passed_over))

@@ -27,7 +27,7 @@ closed as (
         http_status = {http_status}, error_code = {error_code}, prompt_tokens = {prompt},
         completion_tokens = {completion}, cached_tokens = {cached}, attempts = coalesce({attempts}, attempts),
         passed_over = coalesce({passed_over}, passed_over), flag = {flag},
-        first_byte_ms = {first_byte_ms}, total_ms = {total_ms}
+        first_byte_ms = {first_byte_ms}, total_ms = {total_ms}, price_id = {price_id}, money = {money}
     where id = {id} and state = 'open' and {due}
     returning id)"""
 """Close the line; a second time changes nothing."""

@@ -20,7 +20,8 @@ class UsageLog(db.Model):  # type: ignore[name-defined,misc]
     """One exchange. Rows outlive users, keys and accounts, so there are no foreign keys.
 
     While open, the row is a lease: a live worker extends `lease_until`, the reaper closes what has expired.
-    Amounts are micro-units, `cost` the true or estimated price and `charged` what the pool paid of it.
+    Amounts are micro-units, `cost` the true or estimated price and `charged` what the pool paid of it; `money` is what
+    the tokens cost by the version `price_id` of the model's price, null as long as it has none or they are not known.
     """
 
     __tablename__ = "usage_log"
@@ -68,10 +69,15 @@ class UsageLog(db.Model):  # type: ignore[name-defined,misc]
     passed_over: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     flag: Mapped[str | None]
     client_app: Mapped[str | None]
+    price_id: Mapped[int | None]
+    money: Mapped[int | None]
 
 
 class Measures:
-    """What is added up: lines in all, those with a time, and by basis; tokens, micro-units and milliseconds."""
+    """What is added up: lines in all, those with a time, and by basis; tokens, micro-units and milliseconds.
+
+    `unpriced` are the lines whose tokens are known, but no price; `money` is in micro-units of the row's currency.
+    """
 
     calls: Mapped[int]
     timed: Mapped[int]
@@ -85,10 +91,12 @@ class Measures:
     cost: Mapped[int]
     charged: Mapped[int]
     total_ms: Mapped[int]
+    unpriced: Mapped[int]
+    money: Mapped[int]
 
 
 class UsageHour(Measures, db.Model):  # type: ignore[name-defined,misc]
-    """The closed lines of an hour that are alike, added up. No key is 0, no program is the empty text."""
+    """The closed lines of an hour that are alike, added up. No key is 0, no program and no currency the empty text."""
 
     __tablename__ = "usage_hours"
     __table_args__ = (
@@ -106,6 +114,7 @@ class UsageHour(Measures, db.Model):  # type: ignore[name-defined,misc]
     endpoint: Mapped[str] = mapped_column(primary_key=True)
     client_app: Mapped[str] = mapped_column(primary_key=True)
     outcome: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
 
 
 class UsageTotal(Measures, db.Model):  # type: ignore[name-defined,misc]
@@ -119,3 +128,4 @@ class UsageTotal(Measures, db.Model):  # type: ignore[name-defined,misc]
     endpoint: Mapped[str] = mapped_column(primary_key=True)
     client_app: Mapped[str] = mapped_column(primary_key=True)
     outcome: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)

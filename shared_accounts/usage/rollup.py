@@ -25,6 +25,7 @@ HOUR = timedelta(hours=1)
 _SETTLES = timedelta(minutes=1)  # for clocks that are set, and for transactions that are just beginning
 
 _ALONE = text("select pg_try_advisory_xact_lock(hashtextextended('usage roll-up', 0))")
+_ALONE_AT_LAST = text("select pg_advisory_xact_lock(hashtextextended('usage roll-up', 0))")
 _TIME_TO_COUNT = text("set local statement_timeout = '30s'")  # of a busy hour; requests have less
 
 _NEXT = text("""
@@ -69,6 +70,13 @@ def late_hours(span: timedelta) -> list[datetime]:
     return list(db.session.scalars(_LATE, {"span": span}))
 
 
+def alone() -> None:
+    """Have no hour counted by anybody else until this transaction ends, waiting for a count that is under way."""
+    db.session.execute(_TIME_TO_COUNT)
+    db.session.execute(text("set local lock_timeout = '30s'"))
+    db.session.execute(_ALONE_AT_LAST)
+
+
 def recount(hour: datetime) -> None:
     """Count a counted hour again; beside another count nothing happens."""
     db.session.execute(_TIME_TO_COUNT)
@@ -83,7 +91,8 @@ def _count(hour: datetime) -> None:
     lines = from_log(*_within(hour))
     db.session.execute(insert(UsageHour).from_select([*DIMENSIONS, *MEASURES], lines))
     own = (UsageHour.user_id == UsageHour.contributor_id).label("own")
-    alike = (UsageHour.hour, own, UsageHour.model, UsageHour.endpoint, UsageHour.client_app, UsageHour.outcome)
+    shared = (UsageHour.model, UsageHour.endpoint, UsageHour.client_app, UsageHour.outcome, UsageHour.currency)
+    alike = (UsageHour.hour, own, *shared)
     sums = select(*alike, *(func.sum(getattr(UsageHour, name)) for name in MEASURES)).where(UsageHour.hour == hour)
     names = [column.key for column in alike]
     db.session.execute(insert(UsageTotal).from_select([*names, *MEASURES], sums.group_by(*alike)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row
-
+from shared_accounts.money.amounts import by_currency, exactly
 from shared_accounts.quotas.forecast import units
 from shared_accounts.usage import lines
 from shared_accounts.usage.answers import UsageLineSchema
@@ -27,7 +27,7 @@ _LISTS = {
 _NAMED = {"api_key_id": "api_key", "user_id": "user", "account_id": "account"}
 _FOR_CONTRIBUTORS = frozenset({
     "id", "created_at", "user_id", "user", "account_id", "account", "model_name", "success", "outcome", "basis",
-    "quota_consumed", "charged", "input_tokens", "output_tokens", "cached_tokens", "total_tokens",
+    "quota_consumed", "charged", "input_tokens", "output_tokens", "cached_tokens", "total_tokens", "money", "currency",
 })  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def columns(wanted: Wanted) -> list[str]:
     return [name for name in UsageLineSchema().fields if wanted.scope != CONTRIBUTED or name in _FOR_CONTRIBUTORS]
 
 
-def sums_shown(row: Row[Any]) -> dict[str, Any]:
+def sums_shown(row: SimpleNamespace) -> dict[str, Any]:
     """Return the sums under the names of the original dashboard."""
     return {
         "total_requests": row.calls,
@@ -48,6 +48,8 @@ def sums_shown(row: Row[Any]) -> dict[str, Any]:
         "total_tokens": row.prompt_tokens + row.completion_tokens,
         "total_quota_consumed": units(int(row.cost)),
         "total_charged": units(int(row.charged)),
+        "money": by_currency(row.costs),
+        "unpriced_requests": row.unpriced,
         "avg_duration_ms": round(float(row.total_ms / row.timed), 1) if row.timed else None,
         "basis": {basis: getattr(row, basis) for basis in BASES},
     }
@@ -60,7 +62,9 @@ def groups_shown(found: Stats) -> dict[str, list[dict[str, Any]]]:
     return {**shown, "over_time": [{"at": row.at, **sums_shown(row)} for row in moments]}
 
 
-def line_shown(wanted: Wanted, line: UsageLog, user: str, api_key: str | None, account: str | None) -> dict[str, Any]:
+def line_shown(  # noqa: PLR0917 - as `lines` has them
+    wanted: Wanted, line: UsageLog, user: str, api_key: str | None, account: str | None, currency: str | None
+) -> dict[str, Any]:
     """Return a line as far as its scope shows it."""
     shown = {
         "id": line.id,
@@ -88,13 +92,16 @@ def line_shown(wanted: Wanted, line: UsageLog, user: str, api_key: str | None, a
         "output_tokens": line.completion_tokens,
         "cached_tokens": line.cached_tokens,
         "total_tokens": (line.prompt_tokens or 0) + (line.completion_tokens or 0),
+        "money": None if line.money is None else exactly(line.money),
+        "currency": currency,
+        "price_id": line.price_id,
         "first_byte_ms": line.first_byte_ms,
         "duration_ms": line.total_ms,
     }
     return {name: shown[name] for name in columns(wanted)}
 
 
-def _group(name: str, rows: list[Row[Any]]) -> list[dict[str, Any]]:
+def _group(name: str, rows: list[SimpleNamespace]) -> list[dict[str, Any]]:
     names = lines.names_of(name, [getattr(row, name) for row in rows]) if name in _NAMED else {}
     return [{**_common(name, getattr(row, name), names), **sums_shown(row)} for row in rows]
 

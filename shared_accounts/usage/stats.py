@@ -5,9 +5,11 @@ With and without a time, for whoever asks, these are the sums over exactly the l
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import (
@@ -33,6 +35,7 @@ from shared_accounts.usage.models import UsageHour, UsageLog, UsageTotal
 from shared_accounts.usage.wanted import ALL, CONTRIBUTED, MINE, Wanted, between
 
 HOUR, DAY = "hour", "day"
+CURRENCY = "currency"
 
 _GROUPINGS = {
     MINE: ("model", "own", "outcome", "client_app", "api_key_id"),
@@ -43,32 +46,50 @@ _GROUPINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The sums in all, and by the values of each dimension, the most used first; by time, if asked for, under `at`."""
+    """The sums in all, and by the values of each dimension, the most used first; by time, if asked for, under `at`.
 
-    total: Row[Any]
-    by: dict[str, list[Row[Any]]]
+    Sums have `MEASURES`, but for `money` instead `costs`, micro-units by currency; `served`; and what they have in
+    common, under the dimension's name.
+    """
+
+    total: SimpleNamespace
+    by: dict[str, list[SimpleNamespace]]
 
 
 def stats(wanted: Wanted, interval: str | None = None) -> Stats:
     """Add up, by `HOUR` or `DAY` (UTC) too if that is given; one statement, so that all the sums agree."""
     alike = _alike(wanted, interval)
-    groups = {name: column for name, column in alike.c.items() if name not in MEASURES}
+    groups = {name: column for name, column in alike.c.items() if name not in {*MEASURES, CURRENCY}}
+    currency = alike.c[CURRENCY]
     sums = [_sum(alike.c[name]).label(name) for name in MEASURES]
     sums.append(_sum(alike.c.calls, alike.c.outcome == "served").label("served"))
-    left_out = func.grouping(*groups.values()).label("left_out")
-    sets = func.grouping_sets(*(tuple_(column) for column in groups.values()), tuple_())
-    rows = db.session.execute(select(*groups.values(), left_out, *sums).group_by(sets).order_by(sums[0].desc())).all()
-    names = {_all_but(place, len(groups)): name for place, name in enumerate(groups)}
-    by: dict[str, list[Row[Any]]] = {name: [] for name in groups}
+    left_out = func.grouping(*groups.values(), currency).label("left_out")
+    sets = func.grouping_sets(*(tuple_(column, currency) for column in groups.values()), tuple_(currency))
+    rows = db.session.execute(select(*groups.values(), currency, left_out, *sums).group_by(sets)).all()
+    places = {_all_but(place, len(groups)): name for place, name in enumerate(groups)}
+    found: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        if row.left_out in names:
-            by[names[row.left_out]].append(row)
-    return Stats(next(row for row in rows if row.left_out not in names), by)
+        found[places.get(row.left_out, "")].append(row)
+    return Stats(_merged(found[""]), {name: _by(name, found[name]) for name in groups})
+
+
+def _by(name: str, rows: list[Row[Any]]) -> list[SimpleNamespace]:
+    """Make one of the rows that have a value in common and differ in their currency; the most used first."""
+    alike: defaultdict[Any, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        alike[getattr(row, name)].append(row)
+    merged = [_merged(those, **{name: value}) for value, those in alike.items()]
+    return sorted(merged, key=lambda sums: -sums.calls)
+
+
+def _merged(rows: list[Row[Any]], **common: Any) -> SimpleNamespace:
+    counts = {name: sum(getattr(row, name) for row in rows) for name in (*MEASURES, "served") if name != "money"}
+    return SimpleNamespace(**common, **counts, costs={row.currency: row.money for row in rows if row.currency})
 
 
 def _alike(wanted: Wanted, interval: str | None) -> Subquery:
     """Return the sums of lines that are alike in every dimension: few rows, so that each grouping is cheap."""
-    names = _GROUPINGS[wanted.scope]
+    names = (*_GROUPINGS[wanted.scope], CURRENCY)
     part = union_all(*_parts(wanted, names)).subquery("part")
     columns: list[ColumnElement[Any]] = [part.c[name] for name in names]
     if interval is not None:
@@ -91,8 +112,11 @@ def count(wanted: Wanted) -> int:
 
 
 def _all_but(place: int, count: int) -> int:
-    """Return what GROUPING() says of a set of one column: a bit for each one that is left out, the last one lowest."""
-    return (1 << count) - 1 - (1 << (count - 1 - place))
+    """Return what GROUPING() says of a set of this column and the currency, which is the last one and has no bit set.
+
+    It has a bit for each column that is left out, the last one's lowest.
+    """
+    return (1 << (count + 1)) - 2 - (1 << (count - place))
 
 
 def _parts(wanted: Wanted, names: tuple[str, ...]) -> Iterator[Select[Any]]:

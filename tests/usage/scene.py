@@ -58,7 +58,8 @@ def by_hand(lines: list[dict[str, Any]]) -> dict[str, int]:
     closed = [one for one in lines if one["state"] == "closed"]
     counted = {"calls": len(closed), "timed": sum(one["total_ms"] is not None for one in closed)}
     bases = {basis: sum(one["basis"] == basis for one in closed) for basis in BASES}
-    known = {**counted, **bases}
+    unpriced = {"unpriced": sum(one["prompt_tokens"] is not None and one["price_id"] is None for one in closed)}
+    known = {**counted, **bases, **unpriced}
     return {name: known[name] if name in known else sum(one[name] or 0 for one in closed) for name in MEASURES}
 
 

@@ -62,7 +62,7 @@ def test_a_line_has_what_the_original_front_end_reads_and_more(browser, alice, p
         "config_type": "shared", "model_name": "m", "endpoint": "/v1/chat/completions", "method": "POST", "client_app": "cli",
         "stream": False, "success": True, "outcome": "served", "basis": "measured", "status_code": 200, "error_message": None,
         "quota_consumed": "0.0010", "charged": "0.0009", "input_tokens": 10, "output_tokens": 4, "cached_tokens": 3,
-        "total_tokens": 14, "first_byte_ms": 20, "duration_ms": 250,
+        "total_tokens": 14, "money": None, "currency": None, "price_id": None, "first_byte_ms": 20, "duration_ms": 250,
     }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_contributors_see_who_which_model_how_much_and_when_and_nothing_else(bro
 
     assert set(found) == {
         "id", "created_at", "user_id", "user", "account_id", "account", "model_name", "success", "outcome", "basis",
-        "quota_consumed", "charged", "input_tokens", "output_tokens", "cached_tokens", "total_tokens",
+        "quota_consumed", "charged", "input_tokens", "output_tokens", "cached_tokens", "total_tokens", "money", "currency",
     }  # fmt: skip
     assert (found["user"], found["account"]) == ("bob", "hers")
     assert "secret" not in json.dumps(found)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared_accounts.extensions import db
+from shared_accounts.money.models import ModelPrice
 from shared_accounts.usage import clock_api, rollup
 from shared_accounts.usage.models import BASES, OUTCOMES
 from shared_accounts.usage.stats import HOUR as BY_HOUR
@@ -26,12 +27,29 @@ EVERYBODY = Wanted(viewer=1, scope="all")
 
 
 def told(found):
-    return {name: int(getattr(found, name)) for name in by_hand([])}
+    """Sums as people get them: money by currency."""
+    return {name: int(getattr(found, name)) for name in by_hand([]) if name != "money"}, found.costs
+
+
+def by_hand_with_currencies(lines):
+    """The same from the log."""
+    sums, currencies = by_hand(lines), currency_of()
+    sums.pop("money")
+    priced = [one for one in lines if one["state"] == "closed" and one["price_id"]]
+    costs = {currencies[one["price_id"]]: 0 for one in priced}
+    for one in priced:
+        costs[currencies[one["price_id"]]] += one["money"]
+    return sums, costs
+
+
+def currency_of():
+    return {price["id"]: price["currency"] for price in rows("model_prices")}
 
 
 def alike(one):
     names = ("user_id", "api_key_id", "account_id", "contributor_id", "model", "endpoint", "client_app", "outcome")
-    return tuple(one[name] or (0 if name == "api_key_id" else "") for name in names)
+    currency = one["currency"] if "currency" in one else currency_of().get(one["price_id"], "")
+    return (*(one[name] or (0 if name == "api_key_id" else "") for name in names), currency)
 
 
 def log_by_hour():
@@ -54,11 +72,20 @@ def roll_up():
     db.session.rollback()
 
 
+def prices():
+    """Versions in two currencies."""
+    for currency in ("EUR", "USD") if not rows("model_prices") else ():
+        db.session.add(ModelPrice(model="m", currency=currency, prompt=1, completion=1, cached=1))
+        db.session.commit()
+    return [price["id"] for price in rows("model_prices")]
+
+
 def a_random_line(chance):
     at = THIS_HOUR - chance.randrange(1, 30) * HOUR + chance.random() * HOUR
     if chance.random() < 0.2:
         at = NOW - chance.random() * (NOW - THIS_HOUR)
     outcome = chance.choice(OUTCOMES)
+    price_id = chance.choice([None, *prices()])
     return line(
         at,
         user=chance.randrange(1, 4),
@@ -74,6 +101,8 @@ def a_random_line(chance):
         prompt_tokens=chance.choice([None, chance.randrange(10**6)]),
         cached_tokens=chance.choice([None, 5]),
         total_ms=chance.choice([None, chance.randrange(10**5)]),
+        price_id=price_id,
+        money=price_id and chance.randrange(10**9),
     )
 
 
@@ -107,7 +136,7 @@ def test_roll_ups_equal_the_log_after_late_lines_reruns_and_runs_that_die(commit
     assert rolled_up() == log_by_hour()
     assert rolled_up()
     assert counted("usage_totals") == counted()
-    assert told(stats(EVERYBODY).total) == by_hand(log_lines())
+    assert told(stats(EVERYBODY).total) == by_hand_with_currencies(log_lines())
 
 
 def clear_the_last_hours():
@@ -137,7 +166,7 @@ def test_statistics_are_exact_at_every_moment_however_far_counting_went(committe
             inside = [one for one in mine if (wanted.start or one["opened_at"]) <= one["opened_at"]]
             inside = [one for one in inside if wanted.end is None or one["opened_at"] < wanted.end]
             found = stats(wanted, BY_HOUR)
-            assert told(found.total) == by_hand(inside)
+            assert told(found.total) == by_hand_with_currencies(inside)
             assert sum(row.calls for row in found.by["at"]) == found.total.calls
 
 
