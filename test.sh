@@ -23,5 +23,5 @@ fi
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy --strict shared_accounts
-# Each process has a PostgreSQL and a Redis of its own; three keep two cores busy, for many tests only wait.
-exec .venv/bin/python -m pytest -n 3 --dist loadfile "$@"
+# Each process has a PostgreSQL and a Redis of its own; four keep two cores busy, for many tests only wait.
+exec .venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from shared_accounts.config import load
 from shared_accounts.crypto import Vault
 from shared_accounts.extensions import db, jwt, statements
 from shared_accounts.quotas import proof
+from tests.conftest import have_patience_with_us
 from tests.gateway.scene import Scene, wait_until
 from tests.gateway.server import Server
 from tests.upstream import Act, Upstream
@@ -54,6 +55,8 @@ def books(app: Flask, gateway_environment: dict[str, str]) -> Flask:
     made.extensions |= {"settings": settings, "vault": Vault(settings.plugin_api_encryption_key)}
     db.init_app(made)
     jwt.init_app(made)
+    with made.app_context():
+        event.listen(db.engine, "connect", have_patience_with_us)
     return made
 
 

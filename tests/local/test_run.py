@@ -167,5 +167,5 @@ def _family(pid):
 def _answers(console):
     try:
         return requests.get(f"{console}readyz", timeout=5).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
