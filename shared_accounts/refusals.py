@@ -16,6 +16,7 @@ from flask import Flask, Response, g, jsonify, request
 from flask_limiter import RateLimitExceeded
 from psycopg2 import Error as DriverError
 from psycopg2 import InterfaceError, OperationalError
+from psycopg2.errors import ReadOnlySqlTransaction
 from redis import RedisError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -31,6 +32,7 @@ SHAPES: dict[str, Callable[[ServiceError], dict[str, Any]]] = {}
 """How a refusal looks below other paths, whose clients have words of their own for it."""
 
 _A_MINUTE = 60
+_AWAY = (OperationalError, InterfaceError, ReadOnlySqlTransaction)
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 _TIMED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _PASSING = {
@@ -179,8 +181,8 @@ def _render_database(error: Exception) -> Response:
 def _is_outage(error: Exception) -> bool:
     """Tell a database that is away, locked or overloaded from a statement of ours that is wrong."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error.orig, OperationalError | InterfaceError)
-    return isinstance(error, PoolTimeoutError | OperationalError | InterfaceError)
+        return error.connection_invalidated or isinstance(error.orig, _AWAY)
+    return isinstance(error, (PoolTimeoutError, *_AWAY))
 
 
 def _render_bug(error: Exception) -> Response:

@@ -41,7 +41,8 @@ _PLANS = " ".join(
 )
 _CONNECT_SECONDS = 3
 _WAIT_SECONDS = 5
-_LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+# A primary that became a replica keeps its connections, and only reads: who connects anew finds its successor.
+_LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.ReadOnlySqlTransaction)
 
 
 class Statements:

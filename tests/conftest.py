@@ -17,6 +17,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +201,19 @@ def committed(app: Flask, settings: Settings, clean_redis: None) -> Iterator[Any
         finally:
             db.session.remove()
             with db.engine.begin() as connection:
-                # No triggers: the audit log forgets nothing otherwise.
-                connection.exec_driver_sql("set local session_replication_role = replica")
-                for table in reversed(db.metadata.sorted_tables):
-                    if table.name != "trust_levels":
-                        connection.execute(table.delete())
-                connection.exec_driver_sql(
-                    "update trust_levels set may_share = default, max_keys = default,"
-                    " requests_per_minute = default, max_concurrent = default"
-                )
+                connection.exec_driver_sql(_emptying())
+
+
+@cache
+def _emptying() -> str:
+    """Delete every row, in one round trip; no triggers, for the audit log forgets nothing otherwise."""
+    tables = [table.name for table in db.metadata.sorted_tables if table.name != "trust_levels"]
+    columns = ("may_share", "max_keys", "requests_per_minute", "max_concurrent")
+    return (
+        "set local session_replication_role = replica; "
+        + "".join(f"delete from {table}; " for table in tables)
+        + f"update trust_levels set {', '.join(f'{column} = default' for column in columns)}"
+    )
 
 
 @pytest.fixture

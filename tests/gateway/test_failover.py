@@ -126,6 +126,16 @@ def test_an_upstream_that_refuses_the_connection_is_a_strike(scene, first, fallb
     assert (standing["state"], standing["strikes"]) == ("active", 1)
 
 
+@pytest.mark.parametrize("url", ["https://localhost:{port}/v1", "https://nobody.invalid/v1"], ids=["no TLS", "no name"])
+def test_an_upstream_that_cannot_be_reached_safely_is_a_strike(scene, upstream, fallback, url):
+    plain = upstream(answers())
+    account = scene.account(None, owner=scene.user, sharing="dedicated", base_url=url.format(port=plain.port))
+
+    standing = served_by_the_fallback(scene, account, fallback, "no connection could be made", stream=True)
+
+    assert (standing["state"], standing["strikes"], plain.requests) == ("active", 1, [])
+
+
 STALLS = {
     "before the head": (stalls_before_the_head, False),
     "before the head of a stream": (stalls_before_the_head, True),
