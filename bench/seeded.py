@@ -64,8 +64,8 @@ ENTRIES = [
     from generate_series(1, :entries) n""",
     """insert into usage_log (id, user_id, account_id, contributor_id, model, model_group, endpoint, stream, worker,
         state, outcome, basis, estimate, cost, opened_at, closed_at, lease_until)
-    select gen_random_uuid(), n % :users, 1 + n % 10000, 1, 'm', 'm', '/v1/chat/completions', false, 'seed',
-        'closed', 'served', 'measured', 1, 1, now() - n * interval '1 second', now(), now()
+    select uuidv7(- n * interval '1 second'), n % :users, 1 + n % 10000, 1, 'm', 'm', '/v1/chat/completions', false,
+        'seed', 'closed', 'served', 'measured', 1, 1, now() - n * interval '1 second', now(), now()
     from generate_series(1, :entries) n""",
 ]
 

@@ -34,7 +34,7 @@ LINES = """
     insert into usage_log (id, user_id, api_key_id, account_id, contributor_id, model, model_group, endpoint, stream,
         worker, state, outcome, basis, estimate, cost, charged, prompt_tokens, completion_tokens, cached_tokens,
         first_byte_ms, total_ms, opened_at, closed_at, lease_until, client_app)
-    select gen_random_uuid(), who, who * 2 + (n % 10 = 0)::int, account, account,
+    select uuidv7(at - now()), who, who * 2 + (n % 10 = 0)::int, account, account,
         'model-' || (who + (n % 4 = 0)::int) % 5, 'model', '/v1/chat/completions', n % 3 = 0, 'seed', 'closed',
         case when n % 50 = 0 then 'failed' else 'served' end,
         case when n % 50 = 0 then 'released' else 'measured' end,
