@@ -32,7 +32,7 @@ from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
 from shared_accounts.crypto import Vault
 from shared_accounts.extensions import api, celery, db, jwt, limiter, migrate, statements
-from shared_accounts.gateway import generate_api, passthrough_api, v1
+from shared_accounts.gateway import generate_api, passthrough_api, status_api, v1
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.json_bodies import Refusal
 from shared_accounts.keys import api as keys_api
@@ -162,7 +162,7 @@ def _open_doors(app: Flask) -> None:
     by_plugin_contract = (plugin_pool_api, plugin_oauth_api, plugin_quotas_api, plugin_usage_api, pictures_api)
     for door in (*signing_in, keys_api, *pooling, *telling, *by_plugin_contract, *administering):
         api.register_blueprint(door.blp)
-    for gateway_door in (v1, passthrough_api, generate_api):
+    for gateway_door in (v1, status_api, passthrough_api, generate_api):
         app.register_blueprint(gateway_door.blueprint)
     api.register_blueprint(health.blueprint)
     api.register_blueprint(metrics_api.blueprint)

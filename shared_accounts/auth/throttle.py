@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flask import g, request
+from flask import current_app, g, request
+from limits import RateLimitItemPerMinute
 from redis import RedisError
 
 from shared_accounts.crypto import fingerprint
@@ -22,6 +23,8 @@ from shared_accounts.extensions import limiter
 from shared_accounts.requests_in import settings
 
 log = logging.getLogger(__name__)
+
+_CHAT = "chat"
 
 
 @contextmanager
@@ -49,6 +52,17 @@ def chat(user_id: int, per_minute: int) -> None:
     """Count a chat against what a trust level allows; raises `RateLimitExceeded`."""
     g.chatting = user_id, per_minute
     _count_chat()
+
+
+def chats_left(user_id: int, per_minute: int) -> tuple[int, float]:
+    """Return how many chats of this minute a user has left, and when it ends, in Unix seconds; nothing is counted.
+
+    Raises `RedisError` while Redis is away.
+    """
+    ends, left = limiter.limiter.get_window_stats(
+        RateLimitItemPerMinute(per_minute), current_app.config["RATELIMIT_KEY_PREFIX"], str(user_id), _CHAT
+    )
+    return left, ends
 
 
 @contextmanager
@@ -97,6 +111,6 @@ def _count_visit() -> None:
     """Raise `RateLimitExceeded` when there were too many."""
 
 
-@limiter.shared_limit(lambda: f"{g.chatting[1]} per minute", scope="chat", key_func=lambda: str(g.chatting[0]))
+@limiter.shared_limit(lambda: f"{g.chatting[1]} per minute", scope=_CHAT, key_func=lambda: str(g.chatting[0]))
 def _count_chat() -> None:
     """Raise `RateLimitExceeded` when there were too many."""

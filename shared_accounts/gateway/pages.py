@@ -11,6 +11,7 @@ from marshmallow import Schema
 from shared_accounts.extensions import api
 from shared_accounts.gateway import page_dialects as spoken
 from shared_accounts.gateway import page_schemas as told
+from shared_accounts.gateway import page_status as stood
 from shared_accounts.json_bodies import Refusal
 
 _JSON, _FORM, _EVENTS = "application/json", "multipart/form-data", "text/event-stream"
@@ -44,6 +45,7 @@ _CHAT = _Route({_JSON: told.ChatCompletion, _EVENTS: told.ChatCompletionChunk}, 
 _GATEWAY = {
     "v1.models": _Route({_JSON: told.ModelList}, _READING),
     "v1.model": _Route({_JSON: told.Model}, (*_READING, 404)),
+    "status.usage": _Route({_JSON: stood.UsageStatus}, _READING),
     "v1.chat_completions": _CHAT,
     "v1.plugin_chat_completions": _CHAT,
     "v1.responses": _Route(

@@ -82,6 +82,11 @@ def shortage(key_id: int, needed: int) -> Shortage | None:
     return never[0] if never else max(short, key=lambda one: one.seconds or 0, default=None)
 
 
+def forgotten_at(key_id: int, one: Standing) -> datetime | None:
+    """Return when nothing that is spent or held of a budget now will count any more; None: never, or nothing is."""
+    return _shortage(key_id, one, one.limit).fits_at if one.free < one.limit else None
+
+
 def recount(key: ApiKey) -> None:
     """Count what a key has cost so far; its budget is set already, in the same transaction.
 

@@ -91,6 +91,13 @@ class _Counters:
                 log.warning("Redis is away: this worker counts the pace of keys for itself")
         return self._count(self._alone, place, amount)
 
+    def left(self, place: _Place) -> tuple[int, float]:
+        """Return what is left of a limit and when the minute ends, and count nothing."""
+        if time.monotonic() >= self._away_until:
+            with suppress(RedisError):
+                return place.left(FixedWindowRateLimiter(limiter.storage))
+        return place.left(self._alone)
+
     def _count(
         self, counter: FixedWindowRateLimiter, place: _Place, amount: int
     ) -> tuple[bool, int, float, FixedWindowRateLimiter]:
@@ -101,6 +108,11 @@ class _Counters:
 
 
 _counters = _Counters()
+
+
+def left(kind: Kind, key_id: int, per_minute: int) -> tuple[int, float]:
+    """Return how much a key may still take of this minute, and when it ends, in Unix seconds; nothing is counted."""
+    return _counters.left(_Place(kind, key_id, per_minute))
 
 
 def count_request(key_id: int, per_minute: int) -> None:
