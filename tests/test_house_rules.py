@@ -440,7 +440,7 @@ def test_the_example_says_the_defaults(environment):
     assert load({**needed, **example, "APP_ENV": "development"}) == load({**needed, "APP_ENV": "development"})
 
 
-def test_every_timetable_entry_is_a_registered_task():
+def test_every_timetable_entry_is_a_registered_task(app):
     assert {entry["task"] for entry in tasks.TIMETABLE.values()} <= set(celery.tasks)
 
 

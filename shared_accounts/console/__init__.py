@@ -21,6 +21,7 @@ from shared_accounts.console import (  # noqa: F401 - their views hang on the bl
     profile,
     quota,
     sign_up,
+    statement_print,
     terms,
 )
 from shared_accounts.console.admin import invitations, user, users  # noqa: F401 - likewise

@@ -150,11 +150,26 @@ class GroupStatementSchema(Schema):
     entries = fields.Integer(metadata={"description": "How many there are in the ledger for the month"})
 
 
+class OwnUseSchema(UsageSumsSchema):
+    """What was used in a month."""
+
+    by_model = fields.List(fields.Nested(UsageGroupSchema))
+
+
+class OthersUseSchema(UsageSumsSchema):
+    """What was contributed in a month."""
+
+    by_account = fields.List(fields.Nested(UsageGroupSchema))
+
+
 class StatementSchema(Schema):
-    """A month of one's quota, by model group."""
+    """A month of one's quota, by model group, and of what was used."""
 
     month = fields.String()
     start_date = fields.AwareDateTime()
     end_date = fields.AwareDateTime(metadata={"description": "Itself left out"})
     complete = fields.Boolean(metadata={"description": "Whether the month is over"})
+    user_id = fields.Integer()
     model_groups = fields.List(fields.Nested(GroupStatementSchema))
+    used = fields.Nested(OwnUseSchema, metadata={"description": "What she used herself, on whosever accounts"})
+    contributed = fields.Nested(OthersUseSchema, metadata={"description": "What others used of her accounts"})

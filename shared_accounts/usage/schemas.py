@@ -18,7 +18,7 @@ FORMATS = ("csv", "jsonl")
 
 _DAY_ALONE = len("2026-11-30")
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
-_MONTH = re.compile(r"(19[7-9]\d|[2-8]\d{3})-(0[1-9]|1[0-2])", re.ASCII)
+MONTH = re.compile(r"(19[7-9]\d|[2-8]\d{3})-(0[1-9]|1[0-2])", re.ASCII)
 _NOT_SHOWN = {MINE: ("user_id",), CONTRIBUTED: ("api_key_id", "client_app", "endpoint")}
 
 
@@ -112,10 +112,19 @@ class ExportQuery(Filters):
 
 
 class StatementQuery(Schema):
-    """Which month."""
+    """Which month, and whose."""
 
     month = fields.String(
         required=True,
-        validate=validate.Regexp(_MONTH.pattern + r"$(?!\n)", error="Not a month such as 2026-11."),
+        validate=validate.Regexp(MONTH.pattern + r"$(?!\n)", error="Not a month such as 2026-11."),
         metadata={"example": "2026-11", "description": "In UTC"},
     )
+    user_id = fields.Integer(
+        load_default=None, validate=validate.Range(1), metadata={"description": "For admins: somebody else's"}
+    )
+
+
+class StatementFileQuery(StatementQuery):
+    """Which month, whose, and how."""
+
+    format = fields.String(load_default="csv", validate=validate.OneOf(["csv", "html"]))

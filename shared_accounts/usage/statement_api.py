@@ -1,50 +1,70 @@
-"""/api/usage/statement: a month of one's quota."""
+"""/api/usage/statement: a month of one's quota, in JSON, as CSV or to print."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import g
-from sqlalchemy import Row, func, select
+from flask import Response, g
 
-from shared_accounts.auth.guards import signed_in
-from shared_accounts.config import MICRO
-from shared_accounts.errors import Unprocessable
+from shared_accounts.auth.guards import admin_only, signed_in
+from shared_accounts.errors import NotFound
 from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door
+from shared_accounts.usage import statement_shown_api
 from shared_accounts.usage.answers import StatementSchema
-from shared_accounts.usage.schemas import StatementQuery
-from shared_accounts.usage.statement import month, statement
+from shared_accounts.usage.schemas import StatementFileQuery, StatementQuery
+from shared_accounts.usage.statement import monthly
+from shared_accounts.users.models import User
 
 blp = Door("usage-statement", __name__, url_prefix="/api/usage", description="A month of quota")
+
+POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 @blp.get("/statement")
 @signed_in
 @blp.arguments(StatementQuery, location="query")
 @blp.response(200, StatementSchema)
-@blp.refuses(401, 403, 422)
+@blp.refuses(401, 403, 404, 422)
 def show_statement(query: dict[str, Any]) -> dict[str, Any]:
     """State a month of your quota, by model group: opening + earned + spent + given + forfeits + corrections = closing.
 
-    Taken amounts are negative, and all of them have six decimals, so that they add up to the last digit.
+    Taken amounts are negative, and all of them have six decimals, so that they add up to the last digit. Beside it:
+    what you used, by model, and what others used of your accounts, by account, with what it cost in money.
     """
-    start, end = month(query["month"])
-    has_begun, is_over = db.session.execute(select(func.now() >= start, func.now() >= end)).one()
-    if not has_begun:
-        raise Unprocessable("This month has not begun.", field="month")
-    groups = [_shown(row) for row in statement(g.person.id, start, end)]
-    span = {"start_date": start, "end_date": end}
-    return {"month": query["month"], **span, "complete": is_over, "model_groups": groups}
+    return _stated(query)[0]
 
 
-def _shown(row: Row[Any]) -> dict[str, Any]:
-    amounts = {name: value for name, value in row._mapping.items() if name not in {"model_group", "entries"}}  # noqa: SLF001 - its public name
-    amounts["earned"] = row.credits + row.refills + row.gifts_received
-    shown = {name: _exactly(value) for name, value in amounts.items()}
-    return {"model_group": row.model_group, **shown, "entries": row.entries}
+@blp.get("/statement/file")
+@signed_in
+@blp.arguments(StatementFileQuery, location="query")
+@blp.response(200, {"type": "string"}, content_type="text/csv", description="A file; a page to print if asked for")
+@blp.refuses(401, 403, 404, 422)
+def download_statement(query: dict[str, Any]) -> Response:
+    """Give the same statement as CSV, or as a page to print."""
+    chosen = query.pop("format")
+    statement, username = _stated(query)
+    headers = {"Cache-Control": "no-store"}
+    if chosen == "html":
+        page = statement_shown_api.page(statement, username)
+        return Response(
+            page, content_type="text/html; charset=utf-8", headers={**headers, "Content-Security-Policy": POLICY}
+        )
+    headers["Content-Disposition"] = f"attachment; filename=statement-{statement['month']}.csv"
+    return Response(statement_shown_api.csv(statement), content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _exactly(micro: int) -> str:
-    whole, rest = divmod(abs(micro), MICRO)
-    return f"{'-' if micro < 0 else ''}{whole}.{rest:06d}"
+def _stated(query: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return whose statement was asked for, and her name; only an admin may ask for somebody else's."""
+    user_id = query["user_id"] or g.person.id
+    if user_id != g.person.id:
+        _admits()
+    username = db.session.query(User.username).where(User.id == user_id).scalar()
+    if username is None:
+        raise NotFound
+    return statement_shown_api.shown(monthly(user_id, query["month"]), g.person.id), username
+
+
+@admin_only
+def _admits() -> None:
+    """Do nothing: what matters is who comes this far."""

@@ -67,9 +67,11 @@ def _sessions(user: User, number: int) -> None:
 
 
 def _hour(user: User, number: int) -> None:
-    sums = dict.fromkeys(("timed", "estimated", "partial", "released", "cached_tokens", "total_ms"), 0)
+    sums = dict.fromkeys(
+        ("timed", "estimated", "partial", "released", "cached_tokens", "total_ms", "money", "unpriced"), 0
+    )
     counts = {"calls": 9, "measured": 9, "prompt_tokens": 9_000, "completion_tokens": 900}
-    keys = {"api_key_id": 0, "account_id": 1, "contributor_id": 0, "model": "gpt-5", "client_app": ""}
+    keys = {"api_key_id": 0, "account_id": 1, "contributor_id": 0, "model": "gpt-5", "client_app": "", "currency": ""}
     spent = {"cost": 1_093_100 * number, "charged": 1_093_100 * number}
     what = {**sums, **counts, **keys, **spent, "endpoint": "chat", "outcome": "served"}
     db.session.add(UsageHour(hour=ago(hours=30), user_id=user.id, **what))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,10 +15,19 @@ from sqlalchemy import text
 
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
+from shared_accounts.money import price_list
 from shared_accounts.quotas import gifts, ledger
 from tests import factories
 from tests.conftest import rows
 from tests.quotas.sharing import contributed, pool_of, spend, withdraw
+from tests.usage.scene import NOW, line
+
+
+def price(amount, currency):
+    found, _ = price_list.lay_down("m", amounts=(amount,) * 3, currency=currency, since=None, actor_id=None)
+    db.session.commit()
+    return found.id
+
 
 PARTS = ("earned", "spent", "gifts_given", "forfeits", "corrections")
 THIS_MONTH = datetime.now(UTC).strftime("%Y-%m")
@@ -115,6 +127,101 @@ def test_an_entry_belongs_to_the_month_it_was_made_in_to_the_microsecond(ask, al
     db.session.commit()
     (april,) = ask("2026-04")["model_groups"]
     assert (april["opening"], april["entries"], april["closing"]) == ("0.000005", 0, "0.000005")
+
+
+def test_a_month_in_which_nothing_moved_closes_as_it_opened(ask, alice):
+    factories.quota_pool(alice, balance=5)
+    factories.quota_pool(alice, balance=7, model_group="n")
+    db.session.execute(text("update ledger_entries set at = '2026-01-01'"))
+    db.session.commit()
+
+    found = ask("2026-02")
+
+    moved = [(one["model_group"], one["opening"], one["closing"], one["entries"]) for one in found["model_groups"]]
+    assert moved == [("m", "0.000005", "0.000005", 0), ("n", "0.000007", "0.000007", 0)]
+    assert all(adds_up(group) and {group[part] for part in PARTS} == {"0.000000"} for group in found["model_groups"])
+    assert (found["used"]["total_requests"], found["used"]["by_model"], found["contributed"]["by_account"]) == (
+        0,
+        [],
+        [],
+    )
+
+
+def test_what_was_used_stands_beside_it_by_model_and_by_account_with_the_money(ask, alice):
+    bob, account = factories.user(username="bob"), factories.account(alice, name="hers")
+    dollars, euros = (price(1_000_000, currency) for currency in ("USD", "EUR"))
+    line(NOW, user=alice, contributor=bob, price_id=dollars, money=12_000_000)
+    line(NOW, user=alice, contributor=bob, price_id=euros, money=5)
+    line(NOW, user=alice, contributor=bob, model="n", cost=2 * MICRO, charged=MICRO)
+    line(NOW, user=bob, account=account, contributor=alice, price_id=dollars, money=7)
+    line(NOW - timedelta(days=62), user=alice, model="earlier")
+
+    found = ask()
+
+    assert found["used"]["money"] == {"USD": "12.000000", "EUR": "0.000005"}
+    assert {one["model_name"]: (one["total_charged"], one["money"]) for one in found["used"]["by_model"]} == {
+        "m": ("0.0018", {"USD": "12.000000", "EUR": "0.000005"}),
+        "n": ("1.0000", {}),
+    }
+    (hers,) = found["contributed"]["by_account"]
+    assert (hers["account"], hers["total_requests"], hers["money"]) == ("hers", 1, {"USD": "0.000007"})
+
+
+def test_as_csv_it_says_the_same_and_runs_no_formula(sign_in, alice):
+    contributed(alice, models=["=evil()"])
+    dollars, euros = (price(1_000_000, currency) for currency in ("USD", "EUR"))
+    line(NOW, user=alice, model="@both", price_id=dollars, money=2)
+    line(NOW, user=alice, model="@both", price_id=euros, money=3)
+
+    answer = sign_in(alice).get("/api/usage/statement/file", query_string={"month": THIS_MONTH})
+
+    assert answer.headers["Content-Disposition"] == f"attachment; filename=statement-{THIS_MONTH}.csv"
+    pool, model, further = csv.DictReader(io.StringIO(answer.get_data(as_text=True)))
+    assert (pool["part"], pool["name"], pool["closing"], pool["money"]) == ("quota", "'=evil()", "2.000000", "")
+    assert (model["part"], model["name"], model["total_requests"]) == ("used", "'@both", "2")
+    assert further["total_requests"] == ""
+    assert {row["currency"]: row["money"] for row in (model, further)} == {"USD": "0.000002", "EUR": "0.000003"}
+
+
+def test_to_be_printed_it_says_the_same_and_loads_nothing_from_elsewhere(sign_in, alice):
+    contributed(alice, models=["<script>"])
+    line(NOW, user=alice, price_id=price(1, "USD"), money=2)
+
+    answer = sign_in(alice).get("/api/usage/statement/file", query_string={"month": THIS_MONTH, "format": "html"})
+
+    page = answer.get_data(as_text=True)
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    assert "script" not in answer.headers["Content-Security-Policy"]
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "<strong>2.000000</strong>" in page
+    assert "0.000002 USD" in page
+    assert re.findall(r'(?:href|src)="([^"?]+)', page) == ["/assets/print.css"]
+
+
+def test_admins_read_somebody_elses_without_the_names_of_her_accounts(sign_in, alice):
+    contributed(alice)
+    account = factories.account(alice, name="alice's secret account")
+    line(NOW, user=factories.user(), account=account, contributor=alice)
+    boss = sign_in(factories.admin())
+
+    answer = boss.get("/api/usage/statement", query_string={"month": THIS_MONTH, "user_id": alice.id})
+
+    assert answer.json["user_id"] == alice.id
+    assert [group["closing"] for group in answer.json["model_groups"]] == ["2.000000"]
+    (hers,) = answer.json["contributed"]["by_account"]
+    assert (hers["account_id"], hers["account"]) == (account.id, None)
+    file = boss.get("/api/usage/statement/file", query_string={"month": THIS_MONTH, "user_id": alice.id})
+    assert "secret" not in file.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("path", ["/api/usage/statement", "/api/usage/statement/file"])
+def test_others_do_not(member, sign_in, alice, path):
+    query = {"month": THIS_MONTH, "user_id": alice.id}
+
+    assert member.get(path, query_string=query).status_code == 403
+    assert sign_in(alice).get(path, query_string=query).status_code == 200
+    assert sign_in(factories.admin()).get(path, query_string={**query, "user_id": 10**14}).status_code == 404
 
 
 def test_december_ends_with_the_year(ask):
