@@ -15,6 +15,7 @@ from shared_accounts.accounts.consent import Consents
 from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.selection import Supply
 from shared_accounts.accounts.trial import Trial
+from shared_accounts.admin import accounts_api as admin_accounts_api
 from shared_accounts.admin import (
     audit_api,
     invitations_api,
@@ -153,6 +154,7 @@ def _open_doors(app: Flask) -> None:
         settings_api,
         trust_api,
         audit_api,
+        admin_accounts_api,
         admin_quotas_api,
         models_api,
         prices_api,

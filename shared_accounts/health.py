@@ -83,7 +83,7 @@ def health() -> tuple[dict[str, Any], int]:
     Without PostgreSQL nothing does: `unhealthy`, 503. Without Redis only throttles are less exact and
     scheduled work waits: `degraded`, 200.
     """
-    database, cache = _database_answers(), _redis_answers()
+    database, cache = database_answers(), _redis_answers()
     status = "unhealthy" if not database else "healthy" if cache else "degraded"
     components = {
         "api": _component(works=True),
@@ -117,7 +117,8 @@ def _component(*, works: bool) -> dict[str, str]:
     return {"status": "healthy", "message": "works"} if works else {"status": "unhealthy", "message": "does not answer"}
 
 
-def _database_answers() -> bool:
+def database_answers() -> bool:
+    """Tell whether PostgreSQL answers a new connection within a second."""
     try:
         return _ask("select 'yes'") is not None
     except psycopg2.Error:

@@ -72,12 +72,13 @@ def account(
         sharing=sharing,
         models=list(models),
         fingerprint=vault.fingerprint(secret),
-        sealed_credential=b"",
+        sealed_credential=None if fields["state"] == "withdrawn" else b"",
         **fields,
     )
     db.session.add(made)
     db.session.flush()
-    made.sealed_credential = None if made.state == "withdrawn" else vault.seal(secret, purpose=f"account:{made.id}")
+    if made.state != "withdrawn":
+        made.sealed_credential = vault.seal(secret, purpose=f"account:{made.id}")
     return _save(made)
 
 

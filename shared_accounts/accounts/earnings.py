@@ -8,10 +8,10 @@ circle, and what one account earns is never taken back halfway.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
 from shared_accounts.accounts.models import OUT_OF_SERVICE, Account, AccountWindow
 from shared_accounts.config import MICRO, Settings
@@ -30,7 +30,7 @@ def credit(account: Account, settings: Settings) -> None:
     Specification section 5: an account whose window is half used brings half of its opening balance.
     """
     in_force = rules.current(reference=settings.reference_allowance_tokens)
-    terms = _terms(account.models, account.allowance_tokens, settings, in_force)
+    terms = _terms(account, settings, in_force)
     left = _left(account, in_force)
     _grow(account, {group: replace(one, balance=int(one.balance * left.get(group, 1))) for group, one in terms.items()})
 
@@ -53,12 +53,12 @@ def take_back(account: Account) -> None:
 def outdated(settings: Settings) -> list[int]:
     """Return, in order, the accounts that earn something else than the rules now say."""
     in_force = rules.current(reference=settings.reference_allowance_tokens)
-    known = select(Account.id, Account.models, Account.allowance_tokens).where(_EARNS).order_by(Account.id)
+    known = select(Account.id, Account.models, Account.allowance_tokens, Account.max_worth).where(_EARNS)
     credited = _credited()
     return [
-        account_id
-        for account_id, models, allowance in db.session.execute(known).tuples()
-        if credited[account_id] != _figures(_terms(models, allowance, settings, in_force))
+        one.id
+        for one in db.session.execute(known.order_by(Account.id))
+        if credited[one.id] != _figures(_terms(one, settings, in_force))
     ]
 
 
@@ -72,7 +72,7 @@ def bring_up_to_date(account_id: int, settings: Settings) -> bool:
     if account is None:
         return False
     in_force = rules.current(reference=settings.reference_allowance_tokens)
-    terms = _terms(account.models, account.allowance_tokens, settings, in_force)
+    terms = _terms(account, settings, in_force)
     if _credited(account_id)[account_id] == _figures(terms):
         return False
     take_back(account)
@@ -92,12 +92,16 @@ def _left(account: Account, in_force: Rules) -> dict[str, float]:
     return left
 
 
-def _terms(models: Iterable[str], allowance_tokens: int, settings: Settings, in_force: Rules) -> dict[str, Terms]:
-    return {group: _worth(allowance_tokens, in_force.reference(group), settings) for group in in_force.groups(models)}
+def _terms(account: Account | Row[Any], settings: Settings, in_force: Rules) -> dict[str, Terms]:
+    ceiling = account.max_worth or settings.max_account_worth
+    return {
+        group: _worth(account.allowance_tokens, in_force.reference(group), settings, ceiling)
+        for group in in_force.groups(account.models)
+    }
 
 
-def _worth(allowance_tokens: int, reference: int, settings: Settings) -> Terms:
-    share = pricing.worth(allowance_tokens, reference=reference, ceiling=settings.max_account_worth)
+def _worth(allowance_tokens: int, reference: int, settings: Settings, ceiling: int) -> Terms:
+    share = pricing.worth(allowance_tokens, reference=reference, ceiling=ceiling)
     capacity = settings.quota_capacity_per_account * share // MICRO
     return Terms(
         capacity=capacity,

@@ -30,6 +30,7 @@ class Account(db.Model):  # type: ignore[name-defined,misc]
         ),
         CheckConstraint("allowance_tokens > 0 and window_hours > 0", name="allowance"),
         CheckConstraint("max_concurrency is null or max_concurrency > 0", name="max_concurrency"),
+        CheckConstraint("max_worth > 0", name="max_worth"),
         CheckConstraint(
             "others_per_day >= 0 and member_per_day >= 0 and owner_reserve between 0 and 1"
             " and quiet_from between 0 and 1439 and quiet_until between 0 and 1439"
@@ -79,6 +80,8 @@ class Account(db.Model):  # type: ignore[name-defined,misc]
     owner_reserve: Mapped[float] = mapped_column(server_default="0")
     quiet_from: Mapped[int | None]
     quiet_until: Mapped[int | None]
+    max_worth: Mapped[int | None]
+    """What sharing it is credited with at most, in micro-units, where an admin says so; else the setting's."""
 
 
 class AccountModel(db.Model):  # type: ignore[name-defined,misc]

@@ -27,13 +27,19 @@ blp = Door("admin-audit", __name__, url_prefix="/api/admin/audit", description="
 @blp.refuses(422)
 def list_entries(filters: dict[str, Any], pagination_parameters: PaginationParameters) -> list[Row[Any]]:
     """List sensitive acts, newest first; nobody can change or delete what stands here."""
-    page, wanted = pagination_parameters, trail.entries(**filters)
-    total = select(func.count()).select_from(wanted.order_by(None).subquery())
-    page.item_count = db.session.scalar(total) or 0
+    page = pagination_parameters
+    found, page.item_count = listed(page.page, page.page_size, **filters)
+    return found
+
+
+def listed(number: int, size: int, **filters: Any) -> tuple[list[Row[Any]], int]:
+    """Return one page of entries with the names of those in them, newest first, and how many there are in all."""
+    wanted = trail.entries(**filters)
+    total = db.session.scalar(select(func.count()).select_from(wanted.order_by(None).subquery())) or 0
     actor, user = aliased(User), aliased(User)
     named = (
         wanted.outerjoin(actor, actor.id == AuditEntry.actor_id)
         .outerjoin(user, user.id == AuditEntry.user_id)
         .add_columns(actor.username.label("actor"), user.username.label("user"))
     )
-    return list(db.session.execute(named.offset(page.first_item).limit(page.page_size)))
+    return list(db.session.execute(named.offset((number - 1) * size).limit(size))), total

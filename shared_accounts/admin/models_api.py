@@ -37,8 +37,8 @@ _OWN = ("model_group", "reference_tokens", "tokens_per_unit", "weights")
 def list_models(filters: dict[str, str], pagination_parameters: PaginationParameters) -> list[dict[str, Any]]:
     """List the models that accounts serve or rules name, by name; `laid_down` tells which of them have a rule."""
     page, part = pagination_parameters, filters["search"]
-    page.item_count, in_force = catalogue.count(part), _in_force()
-    return [_shown(one, in_force) for one in catalogue.find(part, first=page.first_item, most=page.page_size)]
+    page.item_count, rules_now = catalogue.count(part), in_force()
+    return [ruled(one, rules_now) for one in catalogue.find(part, first=page.first_item, most=page.page_size)]
 
 
 @blp.get("/<path:model>")
@@ -60,12 +60,8 @@ def lay_down_rule(body: dict[str, Any], model: str) -> dict[str, Any]:
 
     Requests that are under way keep the rule they began with; the quota that accounts earn follows in a moment.
     """
-    name = _named(model)
-    if body["alias_of"]:
-        changed = rule_changes.make_alias(name, body["alias_of"])
-    else:
-        reference, weights = body.get("reference_tokens", "stays"), body["weights"] or STANDARD
-        changed = rule_changes.lay_down(name, group=body["model_group"], weights=weights, reference=reference)
+    name = named(model)
+    changed = write(name, body)
     shown = _looked_up(name)
     db.session.commit()
     if changed:
@@ -85,7 +81,15 @@ def lift_rule(model: str) -> dict[str, Any]:
     return {"message": "The rule has been lifted.", "success": True}
 
 
-def _named(model: str) -> str:
+def write(name: str, terms: dict[str, Any]) -> bool:
+    """Make of terms that a schema has read the rule for a model; returns whether it is new. The caller commits."""
+    if terms["alias_of"]:
+        return rule_changes.make_alias(name, terms["alias_of"])
+    reference, weights = terms.get("reference_tokens", "stays"), terms["weights"] or STANDARD
+    return rule_changes.lay_down(name, group=terms["model_group"], weights=weights, reference=reference)
+
+
+def named(model: str) -> str:
     """Return the name as it would be taken in a body; raises `Unprocessable`."""
     try:
         return str(_NAME.deserialize(model))
@@ -103,23 +107,25 @@ def _looked_up(model: str) -> dict[str, Any]:
     found = catalogue.get(_storable(model))
     if found is None:
         raise NotFound
-    return _shown(found, _in_force())
+    return ruled(found, in_force())
 
 
-def _in_force() -> Rules:
+def in_force() -> Rules:
+    """Return the rules as they stand now."""
     return rules.current(reference=settings().reference_allowance_tokens)
 
 
-def _shown(known: Known, in_force: Rules) -> dict[str, Any]:
-    alias_of, rule = in_force.aliases.get(known.model), in_force.of(known.model)
+def ruled(known: Known, rules_now: Rules) -> dict[str, Any]:
+    """Return a model with the rule it follows; an alias has nothing but its target."""
+    alias_of, rule = rules_now.aliases.get(known.model), rules_now.of(known.model)
     shown = {"model": known.model, "accounts": known.accounts, "alias_of": alias_of}
     if alias_of is not None:
         return {**shown, "laid_down": True, **dict.fromkeys(_OWN)}
     return {
         **shown,
-        "laid_down": known.model in in_force.models,
+        "laid_down": known.model in rules_now.models,
         "model_group": rule.group,
-        "reference_tokens": in_force.references.get(rule.group),
+        "reference_tokens": rules_now.references.get(rule.group),
         "tokens_per_unit": rule.reference,
         "weights": dict(zip(("prompt", "completion", "cached"), rule.weights, strict=True)),
     }

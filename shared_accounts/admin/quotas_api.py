@@ -66,14 +66,8 @@ class LedgerProof(Schema):
 @blp.refuses(422)
 def list_pools(filters: dict[str, Any], pagination_parameters: PaginationParameters) -> list[dict[str, Any]]:
     """List everybody's pools, newest first."""
-    query = select(QuotaPool, User.username).join(User, User.id == QuotaPool.user_id)
-    if "user" in filters:
-        query = query.where(roster.named_like(filters["user"]))
-    if "model_group" in filters:
-        query = query.where(QuotaPool.model_group == filters["model_group"])
     page = pagination_parameters
-    page.item_count = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    found = db.session.execute(query.order_by(QuotaPool.id.desc()).offset(page.first_item).limit(page.page_size))
+    found, page.item_count = listed(page.page, page.page_size, **filters)
     return [_owned(pool, username) for pool, username in found]
 
 
@@ -103,6 +97,20 @@ def prove() -> dict[str, Any]:
     """Prove from the rows that every pool is what its ledger says."""
     problems = proof.verify()
     return {"holds": not problems, "pools": proof.count_pools(), "problems": problems}
+
+
+def listed(
+    number: int, size: int, *, user: str | None = None, model_group: str | None = None
+) -> tuple[list[tuple[QuotaPool, str]], int]:
+    """Return one page of pools with their owners' names, newest first, and how many there are in all."""
+    query = select(QuotaPool, User.username).join(User, User.id == QuotaPool.user_id)
+    if user:
+        query = query.where(roster.named_like(user))
+    if model_group:
+        query = query.where(QuotaPool.model_group == model_group)
+    total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    found = db.session.execute(query.order_by(QuotaPool.id.desc()).offset((number - 1) * size).limit(size))
+    return [(pool, username) for pool, username in found], total
 
 
 def _owned(pool: QuotaPool, username: str) -> dict[str, Any]:

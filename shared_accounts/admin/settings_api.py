@@ -56,7 +56,7 @@ LiveSettingsChange = Schema.from_dict(_changed, name="LiveSettingsChange")
 @blp.response(200, LiveSettings)
 def show_settings() -> dict[str, dict[str, Any]]:
     """Show the settings an admin can change: what is in force, and what the environment says."""
-    return _shown()
+    return shown()
 
 
 @blp.patch("")
@@ -69,18 +69,25 @@ def change_settings(body: dict[str, str | None]) -> dict[str, dict[str, Any]]:
 
     One bad value, and none is changed.
     """
+    now = put(body)
+    db.session.commit()
+    return now
+
+
+def put(body: dict[str, str | None]) -> dict[str, dict[str, Any]]:
+    """Store settings and leave word of it; returns what is in force then. The caller commits."""
     # In one order, or two changes at once could wait for each other.
     changes = {name: body[name] for name in sorted(body)}
     live_settings.change(changes)
-    shown = _shown()
+    now = shown()
     if changes:
-        new = {name: shown[name]["value"] if text is not None else None for name, text in changes.items()}
+        new = {name: now[name]["value"] if text is not None else None for name, text in changes.items()}
         trail.record("settings.changed", **new)
-    db.session.commit()
-    return shown
+    return now
 
 
-def _shown() -> dict[str, dict[str, Any]]:
+def shown() -> dict[str, dict[str, Any]]:
+    """Return the settings that can be changed: what is in force, what the environment says, and since when."""
     started_with = settings()
     in_force = live_settings.current(started_with)
     changed: dict[str, datetime] = dict(

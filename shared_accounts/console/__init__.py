@@ -24,7 +24,20 @@ from shared_accounts.console import (  # noqa: F401 - their views hang on the bl
     statement_print,
     terms,
 )
-from shared_accounts.console.admin import invitations, user, users  # noqa: F401 - likewise
+from shared_accounts.console.admin import (  # noqa: F401 - likewise
+    accounts as all_accounts,
+)
+from shared_accounts.console.admin import (  # noqa: F401 - likewise
+    audit,
+    invitations,
+    jobs,
+    models,
+    pools,
+    settings,
+    status,
+    user,
+    users,
+)
 from shared_accounts.console.door import blueprint
 from shared_accounts.console.frame import prepare
 from shared_accounts.console.language import speak

@@ -86,7 +86,7 @@ def change_terms(account_id: int) -> Any:
 
 def _shown(row: Account, *, errors: Errors | None = None, tested: Tried | None = None) -> str:
     (holding,) = holdings.described([row])
-    users, own = _users(row)
+    users, own = users_of(row)
     return render_template(
         "screens/account.html",
         holding=holding,
@@ -97,13 +97,13 @@ def _shown(row: Account, *, errors: Errors | None = None, tested: Tried | None =
         events=standing.events(row.id)[:20],
         users=users,
         own=own,
-        credits=_credits(row.id),
+        credits=credits_of(row.id),
         reason=say(row.state_reason) if row.state_reason else "",
         said=request.args.get("said", ""),
     )
 
 
-def _users(row: Account) -> tuple[list[Any], Any]:
+def users_of(row: Account) -> tuple[list[Any], Any]:
     """Return what others drew in a week, the most first, and what the owner did herself."""
     query = (
         select(
@@ -120,6 +120,7 @@ def _users(row: Account) -> tuple[list[Any], Any]:
     )
 
 
-def _credits(account_id: int) -> list[Credit]:
+def credits_of(account_id: int) -> list[Credit]:
+    """Return what sharing it is credited with, pool by pool."""
     query = select(Credit).where(Credit.account_id == account_id).order_by(Credit.model_group)
     return list(db.session.scalars(query))

@@ -38,6 +38,17 @@ def load(schema: Schema, given: dict[str, Any]) -> tuple[dict[str, Any], Errors]
     return loaded, {}
 
 
+def filters(schema: Schema) -> dict[str, Any]:
+    """Return what a list's query asks for; a filter that cannot be is none."""
+    given = {name: value for name, value in request.args.items() if name in schema.fields and value.strip()}
+    for name, value in given.items():
+        if not _UNSTORABLE.search(value) and (loaded := load(schema, {name: value}))[0]:
+            given[name] = loaded[0][name]
+        else:
+            given[name] = ""
+    return {name: value for name, value in given.items() if value}
+
+
 def wrong(refusal: ServiceError, *, otherwise: str) -> Errors:
     """Return a refusal by the field it is about."""
     return {refusal.field or otherwise: say(refusal.message)}

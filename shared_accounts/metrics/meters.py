@@ -64,6 +64,10 @@ class Gauge(_Meter):
         for place in self._places.values():
             self._board.cells[place] = 0
 
+    def now(self, reading: Reading) -> int:
+        """Return how much there is in all workers that live, whatever the labels."""
+        return sum(reading.now[place] for place in self._places.values())
+
     def family(self, reading: Reading) -> Metric:
         """Return the sum over the workers that live."""
         found = GaugeMetricFamily(self.name, self.says, labels=self.labels)
@@ -86,6 +90,15 @@ class Histogram(_Meter):
         cells, place = self._board.cells, self._place(values)
         cells[place + bisect_left(self._bounds, amount)] += 1
         cells[place + len(self._bounds) + 1] += amount
+
+    def quantiles(self, reading: Reading, *parts: float) -> list[float | None]:
+        """Return the bounds, in seconds, below which these parts of all lie, whatever the labels; none if unknown."""
+        width = len(self._bounds) + 1
+        counts = [sum(reading.ever[place + one] for place in self._places.values()) for one in range(width)]
+        sums, bounds = list(accumulate(counts)), [bound / self._scale for bound in self._bounds]
+        if not sums[-1]:
+            return [None] * len(parts)
+        return [next((b for b, n in zip(bounds, sums, strict=False) if n >= part * sums[-1]), None) for part in parts]
 
     def family(self, reading: Reading) -> Metric:
         """Return the sum over all workers; what has never happened is left out."""

@@ -29,7 +29,7 @@ _HELD = text("select count(*), coalesce(sum(amount), 0) from reservations where 
 
 def families(settings: Settings) -> Iterator[Metric]:
     """Yield what the servers know of the whole service."""
-    rows, messages = _from_postgresql(), _from_redis(settings.redis_url)
+    rows, messages = _from_postgresql(), queue(settings.redis_url)
     up = GaugeMetricFamily(f"{PREFIX}up", "Whether a server answers.", labels=["server"])
     up.add_metric(["postgresql"], rows is not None)
     up.add_metric(["redis"], messages is not None)
@@ -86,7 +86,14 @@ def _from_postgresql() -> tuple[Any, Sequence[JobRun]] | None:
         return None
 
 
-def _from_redis(url: str) -> tuple[int, int] | None:
+def held() -> tuple[int, int]:
+    """Return how many reservations are open, and the micro-units set aside by them."""
+    count, reserved = db.session.execute(_HELD).one()
+    return int(count), int(reserved)
+
+
+def queue(url: str) -> tuple[int, int] | None:
+    """Return how many of Celery's messages wait and how many are being worked on; nothing if Redis is away."""
     once = Retry(NoBackoff(), 0)
     client = Redis.from_url(url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS, retry=once)
     try:

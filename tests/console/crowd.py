@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+from shared_accounts.accounts import standing
 from shared_accounts.audit.models import AuditEntry
 from shared_accounts.auth.models import Identity, Session
 from shared_accounts.extensions import db
 from shared_accounts.metrics.models import JobRun
+from shared_accounts.quotas import rule_changes
 from shared_accounts.usage.models import UsageHour
 from shared_accounts.users import invitations
 from shared_accounts.users.models import User
@@ -33,6 +35,9 @@ def gathered(admin: User, *, name: str = "", **text: Any) -> None:
     note = text.get("note", "for the reading circle")
     for uses, kind in ((3, {}), (1, {"used": 1}), (1, {"revoked": True})):
         _invitation(admin, uses, note, **kind)
+    rule_changes.make_alias(text.get("alias", "sonnet"), "claude-sonnet")
+    rule_changes.lay_down(text.get("model", "gpt-5-mini"), group="gpt-5", weights=(250, 2000, 25), reference=2_000_000)
+    _disabled(people[-1], admin, text.get("reason", "its provider asked us to"))
     for act, on, details in (
         ("user.silenced", people[2], {}),
         ("user.disabled", people[0], {}),
@@ -58,6 +63,11 @@ def _person(username: str, fields: dict[str, Any], number: int) -> User:
         _hour(made, number)
     db.session.commit()
     return made
+
+
+def _disabled(owner: User, admin: User, reason: str) -> None:
+    made = factories.account(owner, name="Night shift", models=("deepseek",), base_url="https://api.example/v1")
+    standing.disable(made.id, reason, actor_id=admin.id)
 
 
 def _sessions(user: User, number: int) -> None:

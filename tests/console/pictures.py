@@ -76,16 +76,19 @@ def _take(
     locale = {"zh": "zh-CN", "en": "en-GB"}[lang]
     context = browser.new_context(viewport=size, color_scheme=light, locale=locale, timezone_id="Europe/Vienna")
     page = Watched(context.new_page(), home)
-    for name, path in sorted(paths.items(), key=lambda one: one[0] != "sign-in"):
-        if name != "sign-in" and not context.cookies():
-            page.sign_in("Lin Wei", factories.PASSWORD)
-        page.go(path)
-        picture = page.page.screenshot(full_page=bool(suffix), animations="disabled")
-        _save(picture, target / f"{name}{suffix}.png")
+    if "sign-in" in paths:
+        page.go("/sign-in")
+        _save(page.page, target / f"sign-in{suffix}.png", whole=bool(suffix))
+    page.sign_in("Lin Wei", factories.PASSWORD)
+    for name, path in paths.items():
+        if name != "sign-in":
+            page.go(path)
+            _save(page.page, target / f"{name}{suffix}.png", whole=bool(suffix))
     context.close()
 
 
-def _save(picture: bytes, path: Path) -> None:
+def _save(page: Any, path: Path, *, whole: bool) -> None:
+    picture = page.screenshot(full_page=whole, animations="disabled")
     few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 

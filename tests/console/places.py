@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared_accounts.accounts.models import Account
 from shared_accounts.extensions import db
 from shared_accounts.keys.models import ApiKey
+from shared_accounts.quotas.models import QuotaPool
 from shared_accounts.users.models import Invitation, User
 
 
@@ -37,6 +38,8 @@ def members() -> dict[str, str]:
 def admins() -> dict[str, str]:
     """What admins see besides, in the world that `crowd.gathered` makes."""
     user = db.session.query(User.id).order_by(User.id.desc()).first()[0]
+    accounts = [row.id for row in db.session.query(Account.id).order_by(Account.id)]
+    pool = db.session.query(QuotaPool.id).filter_by(model_group="gpt-5").order_by(QuotaPool.id).first()[0]
     invitation = db.session.query(Invitation.id).order_by(Invitation.id.desc()).first()[0]
     return {
         "users": "/admin/users",
@@ -47,6 +50,22 @@ def admins() -> dict[str, str]:
         "invitations": "/admin/invitations",
         "invitation-new": "/admin/invitations/new",
         "invitation-revoke": f"/admin/invitations/{invitation}/revoke",
+        "all-accounts": "/admin/accounts",
+        "all-accounts-none": "/admin/accounts?state=broken",
+        "any-account": f"/admin/accounts/{accounts[0]}",
+        "any-account-disabled": f"/admin/accounts/{accounts[-1]}",
+        "account-disable": f"/admin/accounts/{accounts[0]}/disable",
+        "pools": "/admin/pools",
+        "pool": f"/admin/pools/{pool}",
+        "pool-correct": f"/admin/pools/{pool}/correct",
+        "models": "/admin/models",
+        "model-rule": "/admin/models/rule?model=gpt-5",
+        "jobs": "/admin/jobs",
+        "audit": "/admin/audit",
+        "audit-quota": "/admin/audit?act=quota&actor=nobody",
+        "settings": "/admin/settings",
+        "trust-level": "/admin/settings/trust/2",
+        "status": "/admin/status",
     }
 
 

@@ -78,7 +78,7 @@ def set_user_state(user_id: int) -> Any:
 
 def _listed() -> str:
     number = forms.number("page")
-    filters, _ = forms.load(PeopleFilters(), {name: request.args[name] for name in _asked_for()})
+    filters = forms.filters(PeopleFilters())
     found, count = people.page(number, _PAGE, **filters)
     return render_template(
         "admin/users.html",
@@ -91,10 +91,6 @@ def _listed() -> str:
         pages=-(-count // _PAGE),
         news=news.told(),
     )
-
-
-def _asked_for() -> list[str]:
-    return [name for name in ("search", "state", "role") if request.args.get(name, "").strip()]
 
 
 def _states() -> dict[str, int]:
