@@ -6,7 +6,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from shared_accounts import cli_plugin, cli_prices, cli_users
+from shared_accounts import cli_plugin, cli_prices, cli_usage, cli_users
 from shared_accounts.quotas import proof
 
 quotas = AppGroup("quotas", help="Quota pools and the proof of them.")
@@ -17,7 +17,7 @@ def register(app: Flask) -> None:
     app.cli.add_command(cli_users.users)
     app.cli.add_command(cli_plugin.plugin)
     app.cli.add_command(cli_prices.prices)
-    app.cli.add_command(cli_prices.usage)
+    app.cli.add_command(cli_usage.usage)
     app.cli.add_command(quotas)
 
 

@@ -1,8 +1,8 @@
-"""`flask prices ...`: what models cost in money; and `flask usage reprice`, which recomputes by it."""
+"""`flask prices ...`: what models cost in money; `flask usage reprice` recomputes by it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import click
@@ -14,12 +14,10 @@ from shared_accounts.extensions import db
 from shared_accounts.money import price_list
 from shared_accounts.money.amounts import exactly
 from shared_accounts.money.models import ModelPrice
-from shared_accounts.usage import repricing, unpriced
+from shared_accounts.usage import unpriced
 
 prices = AppGroup("prices", help="What models cost in money, version by version.")
-usage = AppGroup("usage", help="The usage log.")
 
-_DAYS = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 _NOBODY = 0
 
 
@@ -61,18 +59,6 @@ def list_unpriced() -> None:
     for one in unpriced.models(_NOBODY):
         hint = "  (has a price now: flask usage reprice)" if one["has_price"] else ""
         click.echo(f"{one['unpriced_requests']:>8}  {one['model']}{hint}")
-
-
-@usage.command()
-@click.option("--since", required=True, type=_DAYS, help="In UTC; whole exchanges that were opened from then on.")
-@click.option("--model", help="Of this model alone.")
-def reprice(since: datetime, model: str | None) -> None:
-    """Recompute what exchanges cost in money by the prices as they are now; a second time changes nothing."""
-    lines = hours = 0
-    for done in repricing.reprice(since.replace(tzinfo=UTC), model):
-        db.session.commit()
-        lines, hours = lines + done.lines, hours + 1
-    click.echo(f"{lines} exchanges repriced in {hours} hours.")
 
 
 def _said(price: ModelPrice) -> str:

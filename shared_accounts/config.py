@@ -104,6 +104,8 @@ class Settings:
     gift_daily_limit: int = _setting(units, MICRO)
     default_completion_tokens: int = _setting(int, 1024)
 
+    usage_log_months: int = _setting(int, 13)
+
     plugin_api_base_url: str = _setting(url, "")
     plugin_api_admin_key: str = _setting(str, "")
     plugin_api_runs_in_utc: bool = _setting(switch, True)  # noqa: FBT003

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shared_accounts.config import Settings
 
 _UNITS = {"quota_capacity_per_account", "quota_refill_per_account", "gift_daily_limit"}
-_MAY_BE_ZERO = {"trusted_proxies", "supply_cache_seconds", "disconnect_drain_seconds", *_UNITS}
+_MAY_BE_ZERO = {"trusted_proxies", "supply_cache_seconds", "disconnect_drain_seconds", "usage_log_months", *_UNITS}
 
 
 def inconsistent(settings: Settings) -> Iterable[str]:

@@ -45,6 +45,7 @@ TIMETABLE: dict[str, dict[str, Any]] = {
     "look after plug-in users": {"task": "shared_accounts.sweep_plugin_users", "schedule": crontab(minute="4-59/10")},
     "forget what is over": {"task": "shared_accounts.forget_what_is_over", "schedule": crontab(minute="23")},
     "roll up usage": {"task": "shared_accounts.roll_up_usage", "schedule": crontab(minute="2-59/5")},
+    "turn usage months": {"task": "shared_accounts.turn_usage_months", "schedule": crontab(minute="41")},
     "prove the ledger": {"task": "shared_accounts.prove_ledger", "schedule": crontab(minute="7")},
 }
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import itertools
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import func
@@ -94,6 +95,12 @@ def quota_pool(
         entry = LedgerEntry(pool_id=pool.id, kind="correction", amount=balance, balance_after=balance, note="test")
         db.session.add(entry)
     return _save(pool)
+
+
+def exchange_id(at: datetime | None = None) -> UUID:
+    """The id of an exchange that began then, or now: as the gateway makes them, later ones greater."""
+    milliseconds = int((at or datetime.now(UTC)).timestamp() * 1000)
+    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62) | next(_numbers))
 
 
 def ago(**span: float) -> Any:

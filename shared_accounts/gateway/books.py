@@ -68,7 +68,7 @@ select case
     when (select state from caller) <> 'active' then (select state from caller)
     when not exists (select from account) then 'unavailable: ' || coalesce((select why_not from weighed), 'it is gone')
     when exists (select from line) then 'open'
-    when exists (select from usage_log where id = {{id}} and state = 'closed') then 'closed'
+    when is_closed({{id}}) then 'closed'
     else 'short' end
 """.format(**_OPENING)
 

@@ -19,7 +19,9 @@ BY_OTHERS = "user_id <> contributor_id"
 class UsageLog(db.Model):  # type: ignore[name-defined,misc]
     """One exchange. Rows outlive users, keys and accounts, so there are no foreign keys.
 
-    While open, the row is a lease: a live worker extends `lease_until`, the reaper closes what has expired.
+    An id begins with the time it was made at (UUID version 7), and the table is partitioned by it into months
+    (`usage.months`). While open, the row is a lease: a live worker extends `lease_until`, the reaper closes what has
+    expired.
     Amounts are micro-units, `cost` the true or estimated price and `charged` what the pool paid of it; `money` is what
     the tokens cost by the version `price_id` of the model's price, null as long as it has none or they are not known.
     """
@@ -37,6 +39,7 @@ class UsageLog(db.Model):  # type: ignore[name-defined,misc]
         Index("usage_log_opened_at_idx", "opened_at"),
         Index("usage_log_open_idx", "account_id", postgresql_where=text("state = 'open'")),
         Index("usage_log_busy_idx", "user_id", postgresql_where=text("state = 'open'")),
+        {"postgresql_partition_by": "range (id)"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

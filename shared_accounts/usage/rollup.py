@@ -38,9 +38,9 @@ select exists (select from pg_stat_activity
       and xact_start < :moment)""")
 
 _LATE = text("""
-select counted.hour from (select max(hour) as latest from usage_hours) known,
-    generate_series(date_trunc('hour', now() - :span, 'UTC'), latest, interval '1 hour') as counted (hour)
-where (select count(*) from usage_log
+select counted.hour from (select max(hour) as latest, coalesce(:until, now()) as until from usage_hours) known,
+    generate_series(date_trunc('hour', until - :span, 'UTC'), least(latest, until), interval '1 hour') as counted (hour)
+where latest is not null and (select count(*) from usage_log
         where opened_at >= counted.hour and opened_at < counted.hour + interval '1 hour' and state = 'closed')
     > (select coalesce(sum(calls), 0) from usage_totals where usage_totals.hour = counted.hour)
 order by counted.hour""")
@@ -50,6 +50,12 @@ def through() -> datetime | None:
     """Return the end of the hours that are counted; what was opened from then on is read from the log."""
     latest = db.session.scalar(select(func.max(UsageHour.hour)))
     return None if latest is None else latest + HOUR
+
+
+def kept_since() -> datetime | None:
+    """Return the beginning of what the log still holds; None while nothing has been dropped from it."""
+    since: datetime | None = db.session.scalar(select(func.usage_kept_since()))
+    return since
 
 
 def count_next() -> bool:
@@ -64,10 +70,10 @@ def count_next() -> bool:
     return True
 
 
-def late_hours(span: timedelta) -> list[datetime]:
-    """Return the counted hours of the last while that have more closed lines than were counted."""
+def late_hours(span: timedelta, until: datetime | None = None) -> list[datetime]:
+    """Return the counted hours of a while, until now or then, that have more closed lines than were counted."""
     db.session.execute(_TIME_TO_COUNT)
-    return list(db.session.scalars(_LATE, {"span": span}))
+    return list(db.session.scalars(_LATE, {"span": span, "until": until}))
 
 
 def alone() -> None:
@@ -78,9 +84,10 @@ def alone() -> None:
 
 
 def recount(hour: datetime) -> None:
-    """Count a counted hour again; beside another count nothing happens."""
+    """Count a counted hour again; beside another count, or when the log has not all of it any more, nothing happens."""
     db.session.execute(_TIME_TO_COUNT)
-    if db.session.scalar(_ALONE):
+    kept = kept_since()
+    if (kept is None or hour >= kept + HOUR) and db.session.scalar(_ALONE):
         _count(hour)
 
 

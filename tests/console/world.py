@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, insert
@@ -83,4 +82,5 @@ def _line(user: User, account: Account, group: str, *, hours: int) -> dict[str, 
     whose = {"user_id": user.id, "account_id": account.id, "contributor_id": account.owner_id}
     what = {"model": group, "model_group": group, "endpoint": "chat", "stream": True, "worker": "w", "estimate": 1}
     when = {"opened_at": ago(hours=hours), "closed_at": ago(hours=hours), "lease_until": ago(hours=hours)}
-    return {"id": uuid.uuid4(), **served, **whose, **what, **when}
+    began = factories.exchange_id(datetime.now(UTC) - timedelta(hours=hours))
+    return {"id": began, **served, **whose, **what, **when}

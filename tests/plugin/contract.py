@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import requests
@@ -298,7 +297,7 @@ class RemoteWorld(World):
 def call(user_id: int, *, account_id: int, contributor_id: int | None = None, **about: Any) -> UsageLog:
     """A call that is over, as the gateway writes it down."""
     line = UsageLog(
-        id=uuid4(),
+        id=factories.exchange_id(),
         user_id=user_id,
         account_id=account_id,
         contributor_id=contributor_id or user_id,

@@ -20,7 +20,8 @@ from tests.conftest import rows
 from tests.quotas.sharing import caller_for, contributed, open_line, opening, pool_of
 from tests.together import everything
 from tests.upstream import Upstream, refuses, says
-from tests.usage.scene import HOUR, NOW, THIS_HOUR, line
+from tests.usage import divided
+from tests.usage.scene import HOUR, NOW, THIS_HOUR, line, roll_up
 
 WORKS = says(b'{"object": "list", "data": [{"id": "m"}]}')
 
@@ -200,6 +201,22 @@ def roll_up_usage(committed):
         assert [row["calls"] for row in rows("usage_totals order by hour")] == [2, 1, 1]
 
     return check
+
+
+@pytest.fixture
+def turn_usage_months(committed):
+    """Two months ahead are missing, one of them has a line already; of two that are old enough one has an open line."""
+    with divided.months(16, 15, 1, 0):
+        ahead = [line(divided.month(-1) + HOUR, charged=0), line(divided.month(16), charged=0)]
+        ahead += [line(divided.month(15), state="open"), line(THIS_HOUR, charged=0)]
+        roll_up()
+
+        def check():
+            assert list(divided.parts()) == [divided.name(ago) for ago in (15, 1, 0, -1, -2)]
+            assert rows("usage_log_default") == []
+            assert [row["user_id"] for row in rows(divided.name(-1))] == [1]
+
+        yield check
 
 
 @pytest.fixture

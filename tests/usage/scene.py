@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from shared_accounts.extensions import db
+from shared_accounts.usage import rollup
 from shared_accounts.usage.measures import MEASURES
 from shared_accounts.usage.models import BASES, UsageLog
+from tests import factories
 from tests.conftest import rows
 
 HOUR = timedelta(hours=1)
 NOW = datetime.now(UTC)
 THIS_HOUR = NOW.replace(minute=0, second=0, microsecond=0)
-
-_numbers = itertools.count(1)
 
 
 def line(at: datetime, *, user: Any = 1, account: Any = 1, contributor: Any = 2, **facts: Any) -> UsageLog:
@@ -28,9 +26,17 @@ def line(at: datetime, *, user: Any = 1, account: Any = 1, contributor: Any = 2,
     used = (
         {} if is_open else {"cost": 1000, "charged": 900, "prompt_tokens": 10, "completion_tokens": 4, "total_ms": 250}
     )
-    what = {"model": "m", "endpoint": "/v1/chat/completions", "stream": False, **end, **used, **facts}
+    what = {
+        "id": factories.exchange_id(at),
+        "model": "m",
+        "endpoint": "/v1/chat/completions",
+        "stream": False,
+        **end,
+        **used,
+        **facts,
+    }
     made = UsageLog(
-        id=UUID(int=next(_numbers)), user_id=_number(user), account_id=_number(account), contributor_id=_number(contributor),
+        user_id=_number(user), account_id=_number(account), contributor_id=_number(contributor),
         model_group=what["model"], worker="tests", estimate=1, lease_until=NOW, opened_at=at, **what,
     )  # fmt: skip
     db.session.add(made)
@@ -51,6 +57,13 @@ def close(opened: UsageLog, **facts: Any) -> None:
     for name, value in end.items():
         setattr(opened, name, value)
     db.session.commit()
+
+
+def roll_up() -> None:
+    """Count all hours that are due."""
+    while rollup.count_next():
+        db.session.commit()
+    db.session.rollback()
 
 
 def by_hand(lines: list[dict[str, Any]]) -> dict[str, int]:

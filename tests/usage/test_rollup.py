@@ -20,7 +20,7 @@ from shared_accounts.usage.wanted import Wanted
 from tests.conftest import rows
 from tests.gateway.scene import wait_until
 from tests.together import at_once, waiting
-from tests.usage.scene import HOUR, NOW, THIS_HOUR, by_hand, close, counted, line, log_lines
+from tests.usage.scene import HOUR, NOW, THIS_HOUR, by_hand, close, counted, line, log_lines, roll_up
 
 ROLL_UP = clock_api.roll_up_usage
 EVERYBODY = Wanted(viewer=1, scope="all")
@@ -64,12 +64,6 @@ def log_by_hour():
 
 def rolled_up():
     return {(row["hour"], alike(row)): {name: row[name] for name in by_hand([])} for row in rows("usage_hours")}
-
-
-def roll_up():
-    while rollup.count_next():
-        db.session.commit()
-    db.session.rollback()
 
 
 def prices():
