@@ -69,7 +69,10 @@ def post_worker_init(worker: Any) -> None:
 def _drain(worker: Any) -> None:
     import gevent  # noqa: PLC0415
 
+    from shared_accounts.console import live  # noqa: PLC0415
+
     while worker.alive:
         gevent.sleep(0.2)
+    live.stopping.set()
     gevent.sleep(max(0, graceful_timeout - _LAST_SECONDS))
     worker.wsgi.extensions["gateway"].watch.interrupt()

@@ -15,7 +15,7 @@ from shared_accounts.crypto import derive
 from shared_accounts.errors import Forbidden
 from shared_accounts.requests_in import settings
 
-FIELD = "csrf"
+FIELD, HEADER = "csrf", "X-CSRF-Token"
 
 
 class NotFromHere(Forbidden):
@@ -31,8 +31,11 @@ def token() -> str:
 
 
 def check() -> None:
-    """Raise `NotFromHere` unless the form that was sent carries this session's token, or this guest's."""
-    given = request.form.get(FIELD, "").encode()
+    """Raise `NotFromHere` unless what was sent carries this session's token, or this guest's.
+
+    A form has it in a field, a script in a header, which no page of another site can set.
+    """
+    given = (request.headers.get(HEADER) or request.form.get(FIELD, "")).encode()
     known = filter(None, (_session(), cookies.read(cookies.GUEST)))
     if not any(hmac.compare_digest(_of(one).encode(), given) for one in known):
         raise NotFromHere

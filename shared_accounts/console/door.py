@@ -72,6 +72,15 @@ def is_signed_in() -> bool:
     return True
 
 
+def check_again() -> None:
+    """Ask once more whether the session is live, in an answer that has begun; raises `NotSignedIn` if it is over.
+
+    What has ended is not renewed: there is no telling the browser any more.
+    """
+    cookies.present()
+    _enter()
+
+
 def back(endpoint: str, **values: Any) -> Answer:
     """Answer a form that was served: the browser asks for a page anew, and reloading it does nothing again."""
     return redirect(url_for(f"console.{endpoint}", **values), 303)

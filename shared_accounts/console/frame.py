@@ -29,12 +29,15 @@ def prepare(app: Flask) -> None:
     app.jinja_env.filters.update(
         units=show.units,
         plain_units=show.plain_units,
+        exactly=show.exactly,
         count=show.count,
         clock=show.clock,
         timed=show.timed,
         when=show.when,
         day=show.day,
         seconds=show.seconds,
+        took=show.took,
+        month=show.month,
         share=show.share,
         translated=say,
     )
@@ -62,8 +65,17 @@ def theme() -> str:
 
 def need() -> int:
     """Count the reader's accounts that nobody but she can bring back."""
-    hers = (Account.owner_id == g.person.id) & Account.state.in_(NEEDS_OWNER)
-    return db.session.scalar(select(func.count()).select_from(Account).where(hers)) or 0
+    return held()[1]
+
+
+def held() -> tuple[int, int]:
+    """Count the accounts the reader has ever contributed, and those that need her; asked once for a page."""
+    if "held" not in g:
+        waiting = func.count().filter(Account.state.in_(NEEDS_OWNER))
+        query = select(func.count(), waiting).where(Account.owner_id == g.person.id)
+        g.held = db.session.execute(query).tuples().one()
+    found: tuple[int, int] = g.held
+    return found
 
 
 def csrf_field() -> Markup:

@@ -16,6 +16,7 @@ from shared_accounts.console.language import language, say, zone
 _SHOWN = MICRO // 10_000
 _FAR_DAYS = 30
 _A_MINUTE, _AN_HOUR = 60, 3600
+_A_SECOND = 1000
 
 
 def plain_units(micro: int, *, sign: bool = False) -> str:
@@ -46,9 +47,21 @@ def share(part: float) -> str:
     return f"{100 * part:.0f}%"
 
 
+def exactly(micro: int, *, sign: bool = False) -> Markup:
+    """Write units to the last digit there is, where a sum has to add up."""
+    before = "\u2212" if micro < 0 else "+" if sign and micro else ""
+    text = f"{before}{abs(micro) // MICRO:,}.{abs(micro) % MICRO:06d}"
+    return Markup('<span class="num">{}<span class="num-tail">{}</span></span>').format(text[:-4], text[-4:])
+
+
 def seconds(milliseconds: float | None) -> str:
     """Write how long something took."""
     return "\u2013" if milliseconds is None else f"{milliseconds / 1000:.2f} s"
+
+
+def took(milliseconds: int) -> str:
+    """Write how long a part of something took: milliseconds where it is short."""
+    return f"{milliseconds} ms" if milliseconds < _A_SECOND else f"{milliseconds / 1000:.1f} s"
 
 
 def now() -> datetime:
@@ -73,10 +86,10 @@ def clock(moment: datetime) -> str:
     return local(moment).strftime("%H:%M")
 
 
-def when(moment: datetime) -> Markup:
+def when(moment: datetime, *, seconds: bool = False) -> Markup:
     """Write a moment as one would say it today."""
     there, today = local(moment), now().date()
-    days, text = (there.date() - today).days, clock(moment)
+    days, text = (there.date() - today).days, there.strftime("%H:%M:%S" if seconds else "%H:%M")
     if days == -1:
         text = say("yesterday %(time)s", time=text)
     elif days == 1:
@@ -95,6 +108,12 @@ def day(moment: datetime) -> str:
     if there.year != now().year:
         form = f"y\u5e74{form}" if chinese else f"{form} y"
     return format_date(there.date(), form, locale="zh_CN" if chinese else "en")
+
+
+def month(day: date) -> str:
+    """Write which month a day lies in."""
+    chinese = language() == "zh"
+    return format_date(day, "y\u5e74M\u6708" if chinese else "MMMM y", locale="zh_CN" if chinese else "en")
 
 
 def span(moment: datetime) -> str:

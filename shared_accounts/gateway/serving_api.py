@@ -34,8 +34,11 @@ _FINAL = {"x-should-retry": "false"}
 _LONGEST_APP = 64
 
 
-def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
-    """Serve the request whose body `read` understands; its docstring says what a client sees when nobody does."""
+def serve(read: Callable[[bytes, Gateway], Call], *, exchange_id: str = "") -> Response:
+    """Serve the request whose body `read` understands; its docstring says what a client sees when nobody does.
+
+    A door that has to know the exchange's id brings one.
+    """
     gateway: Gateway = current_app.extensions["gateway"]
     caller = recognised(gateway, guards.credential())
     if caller.requests_per_minute:
@@ -44,8 +47,8 @@ def serve(read: Callable[[bytes, Gateway], Call]) -> Response:
     call = replace(read(body, gateway), client_app=_client_app())
     caller = _let_in(gateway, caller, call)
     if HEADER in request.headers:
-        return serve_once(caller.user_id, body, lambda exchange_id: _serve(gateway, caller, call, exchange_id))
-    return _serve(gateway, caller, call)
+        return serve_once(caller.user_id, body, lambda fixed_id: _serve(gateway, caller, call, fixed_id))
+    return _serve(gateway, caller, call, exchange_id)
 
 
 def _serve(gateway: Gateway, caller: Caller, call: Call, exchange_id: str = "") -> Response:

@@ -34,7 +34,11 @@ def export(query: dict[str, Any]) -> Response:
     an apostrophe. A file that could not be finished ends with a broken connection, never as if it were whole.
     """
     chosen = query.pop("format")
-    wanted = wanted_by(query)
+    return sheet(wanted_by(query), chosen)
+
+
+def sheet(wanted: Wanted, chosen: str) -> Response:
+    """Answer with the lines that are wanted as a file, `csv` or `jsonl`."""
     pages = _pages(current_app._get_current_object(), wanted)  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's way
     first = next(pages, [])  # a database that is away is a refusal, not a broken file
     body = _csv(wanted, first, pages) if chosen == "csv" else _json_lines(wanted, first, pages)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +40,12 @@ def before(wanted: Wanted, last: tuple[datetime, UUID] | None, *, limit: int) ->
     if last is not None:
         query = query.where(tuple_(UsageLog.opened_at, UsageLog.id) < last)
     return list(db.session.execute(query.limit(limit)))
+
+
+def closed_since(wanted: Wanted, moment: datetime, *, longest: timedelta, limit: int) -> list[Row[Any]]:
+    """Return the latest lines that were closed after a moment, the oldest first; none was open for longer than that."""
+    query = _named().where(*wanted.lines(), UsageLog.closed_at > moment, UsageLog.opened_at > moment - longest)
+    return list(db.session.execute(query.order_by(UsageLog.closed_at.desc()).limit(limit)))[::-1]
 
 
 def names_of(name: str, ids: list[int]) -> dict[int, str]:

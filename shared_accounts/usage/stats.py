@@ -105,6 +105,21 @@ def _sum(column: ColumnElement[int], where: ColumnElement[bool] | None = None) -
     return cast(func.coalesce(total if where is None else total.filter(where), 0), BigInteger)
 
 
+def series(wanted: Wanted, name: str, interval: str | None = None, zone: str = "UTC") -> list[Row[Any]]:
+    """Add up calls and costs by one dimension, under `value`, and, if one is given, by interval, under `at`.
+
+    Intervals are those of a zone's clock. Counted hours stay whole: where a day begins at half past by UTC, the hour
+    that holds its midnight belongs to the day before.
+    """
+    part = union_all(*_parts(wanted, (name,))).subquery("part")
+    columns: list[ColumnElement[Any]] = [part.c[name].label("value")]
+    if interval is not None:
+        columns.append(func.date_trunc(interval, part.c.hour, zone, type_=DateTime(timezone=True)).label("at"))
+    sums = [_sum(part.c[measure]).label(measure) for measure in ("calls", "cost", "charged")]
+    places = (text(str(place + 1)) for place in range(len(columns)))
+    return list(db.session.execute(select(*columns, *sums).group_by(*places).order_by(sums[0].desc())))
+
+
 def count(wanted: Wanted) -> int:
     """Return how many lines the log lists: of months that are gone, none."""
     kept = rollup.kept_since()

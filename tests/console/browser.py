@@ -62,3 +62,16 @@ class Watched:
         self.page.fill("#password", password)
         self.page.click("form .btn-primary")
         self.page.wait_for_url("**/overview")
+
+
+def opened(chromium: Any, home: str, size: dict[str, int], light: str, lang: str, **options: Any) -> Watched:
+    """Open a page of its own in a browser that is running."""
+    context = chromium.new_context(
+        viewport=size,
+        color_scheme=light,
+        locale={"zh": "zh-CN", "en": "en-GB"}[lang],
+        timezone_id="Asia/Shanghai",
+        **options,
+    )
+    context.set_default_timeout(20_000)
+    return Watched(context.new_page(), home)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
+from playwright.sync_api import sync_playwright
 
 from shared_accounts import console, create_app
 from shared_accounts.extensions import db
@@ -13,6 +15,7 @@ from shared_accounts.users.models import User
 from tests import factories
 from tests.accounts.conftest import upstream  # noqa: F401 - a fixture
 from tests.conftest import Client, _have_patience_with_redis
+from tests.console.browser import CHROMIUM, served
 from tests.console.reader import Reader
 
 
@@ -25,6 +28,22 @@ def app(settings) -> Flask:
     db.session.session_factory.configure(join_transaction_mode="create_savepoint")
     _have_patience_with_redis(5)
     return made
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Any]:
+    """A real browser, started once for all that look at pages with it."""
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def home(app, committed, client) -> Iterator[str]:
+    """The address of a real server."""
+    with served(app) as address:
+        yield address
 
 
 @pytest.fixture

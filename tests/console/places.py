@@ -6,6 +6,7 @@ from shared_accounts.accounts.models import Account
 from shared_accounts.extensions import db
 from shared_accounts.keys.models import ApiKey
 from shared_accounts.quotas.models import QuotaPool
+from shared_accounts.usage.models import UsageLog
 from shared_accounts.users.models import Invitation, User
 
 
@@ -28,11 +29,33 @@ def members() -> dict[str, str]:
         "key-new": "/keys/new",
         "key-tools": f"/keys/{key}/tools",
         "key-revoke": f"/keys/{key}/revoke",
+        "usage": "/usage?period=7d",
+        "usage-filtered": f"/usage?period=30d&key={key}&model=claude-sonnet&outcome=unfinished",
+        "usage-of-others": "/usage?whose=others",
+        "usage-none": "/usage?day=2020-02-02",
+        "usage-charts": "/usage/charts?period=30d&by=account&measure=units",
+        "usage-charts-month": f"/usage/charts?period=all&by=key&account={accounts[0]}",
+        "usage-charts-of-others": "/usage/charts?whose=others&by=member",
+        "statement": "/usage/statement",
+        **_exchanges(),
+        "playground": "/playground",
         "quota": "/quota",
         "quota-spent": "/quota?group=gpt-5&kind=spend",
         "profile": "/profile",
         "second-factor": "/profile/second-factor",
     }
+
+
+def _exchanges() -> dict[str, str]:
+    """Return one exchange of each end, one on the reader's own account and one of somebody else on it."""
+    told = db.session.query(UsageLog).filter(UsageLog.attempts != []).order_by(UsageLog.opened_at)
+    return {f"exchange-{_kind(one)}": f"/usage/{one.id}" for one in told}
+
+
+def _kind(line: UsageLog) -> str:
+    if line.user_id == line.contributor_id:
+        return "own"
+    return str(line.outcome) if line.outcome != "served" or line.api_key_id else "of-others"
 
 
 def admins() -> dict[str, str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from shared_accounts.extensions import db
 from tests import factories
 from tests.console import crowd, places, world
-from tests.console.browser import CHROMIUM, DESK, MAY_BE_LEFT_OUT, PHONE, Watched, served
+from tests.console.browser import DESK, MAY_BE_LEFT_OUT, PHONE, opened
 
 pytestmark = pytest.mark.skipif(MAY_BE_LEFT_OUT, reason="no Chromium here: THE CONSOLE WAS NOT LOOKED AT IN A BROWSER")
 
@@ -17,32 +16,6 @@ LOOKS = [(DESK, "light", "en"), (PHONE, "dark", "zh"), (DESK, "dark", "zh"), (PH
 AXED = LOOKS[:2]
 """In these axe looks, too: it takes most of the time, and judges each size, light and language for itself."""
 SERIOUS = {"serious", "critical"}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def home(app, committed, client):
-    with served(app) as address:
-        yield address
-
-
-def opened(chromium, home, size, light, lang, **options):
-    context = chromium.new_context(
-        viewport=size,
-        color_scheme=light,
-        locale={"zh": "zh-CN", "en": "en-GB"}[lang],
-        timezone_id="Asia/Shanghai",
-        **options,
-    )
-    context.set_default_timeout(20_000)
-    return Watched(context.new_page(), home)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -20,7 +21,7 @@ def acts(app, number=1):
     """Where forms go, with a number for every place."""
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("console.") and "POST" in rule.methods:
-            yield re.sub(r"<int:\w+>", str(number), rule.rule).replace("<uuid:session_id>", str(uuid4()))
+            yield re.sub(r"<uuid:\w+>", str(uuid4()), re.sub(r"<int:\w+>", str(number), rule.rule))
 
 
 def test_no_form_is_taken_without_its_token(app, browser, lin):
@@ -71,7 +72,16 @@ def test_what_people_write_stays_text(app, signed_in):
     account = factories.account(user, name=CANARY, models=[CANARY], state="needs_sign_in", state_reason=CANARY)
     factories.quota_pool(user, model_group=CANARY)
     key, _ = factories.api_key(user, name=CANARY)
+    line = world.exchange(user, account, CANARY, api_key_id=key.id, client_app=CANARY)
     paths = [
+        "/usage",
+        f"/usage?model={quote(CANARY)}&outcome=%22%3E",
+        f"/usage/{line}",
+        "/usage/charts",
+        "/usage/charts?by=key",
+        "/usage/charts?by=account",
+        "/usage/statement",
+        "/playground",
         "/overview",
         "/keys",
         f"/keys/{key.id}/tools",
@@ -80,7 +90,7 @@ def test_what_people_write_stays_text(app, signed_in):
         f"/accounts/{account.id}",
         f"/accounts/{account.id}/sharing",
         f"/accounts/{account.id}/withdraw",
-        f"/quota?group={CANARY}",
+        f"/quota?group={quote(CANARY)}",
         "/profile",
     ]
     for lang in ("en", "zh"):
@@ -102,7 +112,26 @@ def test_what_cannot_be_stored_is_refused_by_the_name_of_its_field(reader, field
 
 
 def test_what_comes_with_an_address_is_no_part_of_the_page(browser):
-    for path in ("/overview?range=<script>", "/quota?group=%00", "/keys?page=-1", "/keys?page=99999999999999999999"):
+    odd = ["key=-1", "account=x", "from=x&to=y", "from=2026-01-01T00:00:00%2B00:00&to=2020-01-01T00:00:00%2B00:00"]
+    odd += [
+        "day=2026-02-30",
+        "day=9999-12-31",
+        "period=<script>",
+        "outcome=<script>",
+        "model=%00",
+        "page=0",
+        "q=<script>",
+    ]
+    usage = [f"/usage{view}?{one}" for one in odd for view in ("", "/charts")]
+    months = [f"/usage/statement?month={one}" for one in ("x", "0001-01", "9999-12", "2026-13", "<script>")]
+    for path in (
+        *usage,
+        *months,
+        "/overview?range=<script>",
+        "/quota?group=%00",
+        "/keys?page=-1",
+        "/keys?page=99999999999999999999",
+    ):
         page = browser.get(path)
         assert page.status == 200, path
         assert "<script>" not in page.source.partition("<body")[2]

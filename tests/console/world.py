@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import func, insert
 
@@ -36,10 +37,25 @@ def settled(**user: Any) -> User:
     _spend(lin, studio)
     finished = {"last_started": ago(minutes=20), "last_finished": ago(minutes=20), "last_outcome": "succeeded"}
     db.session.add(JobRun(task="prove_ledger", found=0, duration_ms=9, **finished))
-    factories.api_key(lin, name="laptop · aider")
+    laptop, _ = factories.api_key(lin, name="laptop · aider")
     factories.api_key(lin, name="Open WebUI")
+    _explained(lin, marta, studio, laptop.id)
     db.session.commit()
     return lin
+
+
+def exchange(user: User, account: Account, group: str, **fields: Any) -> UUID:
+    """An exchange of a minute ago, told from its choice to its bill."""
+    tokens = {"prompt_tokens": 18_240, "cached_tokens": 12_000, "completion_tokens": 1_106}
+    served = {"account_id": account.id, "result": "served", "ms": 518}
+    told = {"attempts": [served], "first_byte_ms": 530, "total_ms": 12_600, "api_key_id": None}
+    charged = 0 if account.owner_id == user.id else 11_864
+    line = _line(user, account, group, minutes=1) | tokens | told | {"cost": 11_864, "charged": charged} | fields
+    line["estimate"] = fields.get("estimate", 34_884)
+    db.session.execute(insert(UsageLog).values(**line))
+    db.session.commit()
+    identity: UUID = line["id"]
+    return identity
 
 
 def _account(owner: User, name: str, models: tuple[str, ...], **fields: Any) -> Account:
@@ -65,6 +81,29 @@ def _windows(account: Account) -> None:
         db.session.add(AccountWindow(account_id=account.id, model_group=group, used=used, resets_at=resets))
 
 
+def _explained(lin: User, marta: User, studio: Account, key_id: int) -> None:
+    """Exchanges of today of which there is something to tell: both ways, and each way to end."""
+    seat = factories.account(marta, name="Seat 1", models=GROUPS[:2])
+    work = factories.account(marta, name="Workshop", models=GROUPS[:2])
+    refused = {"account_id": seat.id, "result": "answered 429", "ms": 310}
+    over = [{"account_id": studio.id, "why": "it is busy"}]
+    tried = {"passed_over": over, "attempts": [refused, {"account_id": work.id, "result": "served", "ms": 518}]}
+    unknown = dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens"))
+    nothing = {**unknown, "cost": 0, "charged": 0, "first_byte_ms": None, "total_ms": 320, "attempts": [refused]}
+    ends: list[dict[str, Any]] = [
+        {**tried, "first_byte_ms": 840},
+        {"outcome": "client_left", "basis": "partial", "http_status": None},
+        {"outcome": "failed", "basis": "released", "http_status": 429, "error_code": "UPSTREAM_LIMITED", **nothing},
+        {"outcome": "broken", "basis": "estimated", "charged": 4_000},
+        {"outcome": "outgrown", "basis": "partial", "api_key_id": None, "endpoint": "/playground/answers"},
+        {"outcome": "abandoned", "basis": "estimated", "attempts": [], "total_ms": None, **unknown},
+    ]
+    for end in ends:
+        exchange(lin, work, GROUPS[0], **{"api_key_id": key_id, **end})
+    exchange(lin, studio, GROUPS[1], api_key_id=key_id, stream=False)
+    exchange(marta, studio, GROUPS[1])
+
+
 def _spend(user: User, account: Account) -> None:
     for pool in db.session.query(QuotaPool).filter_by(user_id=user.id):
         for number in range({"claude-sonnet": 9, "gpt-5": 7, "deepseek": 10}.get(pool.model_group, 0)):
@@ -77,10 +116,10 @@ def _spend(user: User, account: Account) -> None:
     db.session.commit()
 
 
-def _line(user: User, account: Account, group: str, *, hours: int) -> dict[str, Any]:
+def _line(user: User, account: Account, group: str, **span: int) -> dict[str, Any]:
     served = {"state": "closed", "outcome": "served", "basis": "measured", "http_status": 200, "first_byte_ms": 840}
     whose = {"user_id": user.id, "account_id": account.id, "contributor_id": account.owner_id}
     what = {"model": group, "model_group": group, "endpoint": "chat", "stream": True, "worker": "w", "estimate": 1}
-    when = {"opened_at": ago(hours=hours), "closed_at": ago(hours=hours), "lease_until": ago(hours=hours)}
-    began = factories.exchange_id(datetime.now(UTC) - timedelta(hours=hours))
+    when = {"opened_at": ago(**span), "closed_at": ago(**span), "lease_until": ago(**span)}
+    began = factories.exchange_id(datetime.now(UTC) - timedelta(**span))
     return {"id": began, **served, **whose, **what, **when}

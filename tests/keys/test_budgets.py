@@ -365,7 +365,9 @@ def test_counting_open_lines_reads_none_of_the_closed_ones(committed):
         plan = "\n".join(connection.exec_driver_sql(f"explain {query}").scalars())
 
     used = re.findall(r"Index Scan using (usage_log\w+)", plan)
-    of_open = text("select count(*) from pg_indexes where indexname = any(:used) and indexdef like '%(user_id)%''open''%'")
+    of_open = text(
+        "select count(*) from pg_indexes where indexname = any(:used) and indexdef like '%(user_id)%''open''%'"
+    )
     assert len(used) == 4
     assert db.session.scalar(of_open, {"used": used}) == 4
 

@@ -1,0 +1,128 @@
+"""A chat through the same gateway that tools use, as whoever is signed in.
+
+Invariant: the page holds no credential. It asks this door with the session's cookie and the form's token, and the door
+opens the exchange by the verb that `/v1` uses; the gateway itself reads no cookie. Nothing that is said is kept here:
+the talk lies in the page, and what an exchange leaves behind is the line every exchange leaves.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import orjson
+from flask import Response, g, jsonify, render_template, request
+from flask_limiter import RateLimitExceeded
+
+from shared_accounts.console import exchange, forms, show
+from shared_accounts.console.door import act, page
+from shared_accounts.console.playground_models import choices
+from shared_accounts.console.playground_words import Refused, RefusedUpstream, after, refused
+from shared_accounts.errors import ServiceError, TooManyRequests
+from shared_accounts.extensions import db
+from shared_accounts.gateway import chat as chats
+from shared_accounts.gateway import upstream
+from shared_accounts.gateway.attempts import new_id
+from shared_accounts.gateway.calls import Call
+from shared_accounts.gateway.gateway import Gateway
+from shared_accounts.gateway.serving_api import serve
+from shared_accounts.usage.models import UsageLog
+
+ID_HEADER = "X-Exchange-Id"
+_MOST_TURNS = 100
+_Talk = list[tuple[str, str]]
+
+
+@page("/playground")
+def playground() -> Any:
+    """Show an empty talk."""
+    return _shown([])
+
+
+@act("/playground/answers")
+def answer() -> Response:
+    """Stream the answer to a talk, for the page's script; a refusal says in the reader's words why, and when."""
+    try:
+        return _asked(lambda raw, gateway: _call(raw, gateway, stream=True))
+    except (ServiceError, RateLimitExceeded) as error:
+        said = refused(_ours(error))
+    response = jsonify(said.in_json())
+    response.status_code = said.status
+    return response
+
+
+@page("/playground/answers/<uuid:exchange_id>")
+def about_answer(exchange_id: UUID) -> Response:
+    """Say what an answer took, once that is known."""
+    line = exchange.visible(exchange_id)
+    return jsonify(after(line) if line.state == "closed" else {"is_over": False})
+
+
+@act("/playground")
+def ask() -> Any:
+    """Answer a talk in one piece, on a page: the way without scripts."""
+    given = forms.values()
+    talk: _Talk = [("user" if place % 2 == 0 else "assistant", text) for place, text in enumerate(_said())]
+    words = given.get("say", "").strip()
+    if not words:
+        return _shown(talk)
+    messages = [{"role": role, "content": text} for role, text in (*talk, ("user", words))]
+    body = orjson.dumps({"model": given.get("model", ""), "messages": messages})
+    try:
+        text, line = _whole(body)
+    except (ServiceError, RateLimitExceeded) as error:
+        said = refused(_ours(error))
+        return _shown(talk, words=words, said=said), said.status
+    return _shown([*talk, ("user", words), ("assistant", text)], line=line)
+
+
+def _whole(body: bytes) -> tuple[str, UsageLog | None]:
+    response = _asked(lambda _, gateway: _call(body, gateway, stream=False))
+    with closing(response):
+        frame = upstream.parsed(response.get_data()) or {}
+    choice = (frame.get("choices") or [{}])[0]
+    text = str((choice.get("message") or {}).get("content") or "")
+    return text, db.session.get(UsageLog, UUID(response.headers[ID_HEADER]))
+
+
+def _asked(read: Any) -> Response:
+    exchange_id = new_id()
+    db.session.rollback()  # no connection is held while an upstream takes its time
+    response = serve(read, exchange_id=exchange_id)
+    if response.status_code >= HTTPStatus.BAD_REQUEST:
+        with closing(response):
+            raise RefusedUpstream(response.status_code, response.get_data())
+    response.headers[ID_HEADER] = str(UUID(exchange_id))
+    return response
+
+
+def _call(raw: bytes, gateway: Gateway, *, stream: bool) -> Call:
+    most = gateway.settings.default_completion_tokens
+    return chats.parse(raw, stream_by_default=stream, default_completion_tokens=most)
+
+
+def _ours(error: ServiceError | RateLimitExceeded) -> ServiceError:
+    db.session.rollback()
+    return error if isinstance(error, ServiceError) else TooManyRequests(retry_after=60)
+
+
+def _said() -> list[str]:
+    return request.form.getlist("said")[-_MOST_TURNS:]
+
+
+def _shown(talk: _Talk, *, words: str = "", said: Refused | None = None, line: UsageLog | None = None) -> str:
+    models = choices(g.person.id)
+    asked_for = request.values.get("model", "")
+    chosen = next((one for one in models if one.name == asked_for), models[0] if models else None)
+    return render_template(
+        "screens/playground.html",
+        models=models,
+        chosen=chosen,
+        talk=talk,
+        words=words,
+        refused=said,
+        after=after(line) if line is not None and line.state == "closed" else None,
+        now=show.now(),
+    )
