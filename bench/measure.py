@@ -13,7 +13,7 @@ Figures = dict[str, float]
 DatabaseCpu = Callable[[], dict[str, float]]
 
 _QUIET = 0.05
-_LONGEST_WAIT = 25
+_LONGEST_WAIT = 10
 
 
 def warm(rig: Rig, gateway: Gateway, seconds: float, *, streams: bool) -> None:

@@ -16,10 +16,10 @@ def measure_starts(rig: Rig, service: Service, database: str, results: Results) 
     """Start gunicorn a few times over, ask each once, and keep the medians."""
     found = [_start(rig, service, database) for _ in range(STARTS)]
     ready, computed, resident, proportional = map(statistics.median, zip(*found, strict=True))
-    results.facts |= {"ready": ready, "worker": max(resident, proportional)}
+    results.facts |= {"ready": ready, "worker": proportional}
     print(
-        f"start: ready {ready:.2f} s after its start ({computed:.2f} s of CPU), then a worker occupies"
-        f" {resident:.0f} MB (its own share, PSS: {proportional:.0f} MB)",
+        f"start: ready {ready:.2f} s after its start ({computed:.2f} s of CPU); then a worker occupies"
+        f" {proportional:.0f} MB (PSS; RSS, with libraries that others share: {resident:.0f} MB)",
         flush=True,
     )
 
