@@ -56,7 +56,7 @@ ELSEWHERE = (
 
 def table(results: Results) -> str:
     """Put goals and findings side by side."""
-    lines = [f"{'goal (ours to theirs)':<50}{'must':>10}{'aim':>10}{'measured':>10}"]
+    lines = [f"{'goal (ours to theirs)':<50}{'must':>10}{'aim':>10}{'measured':>11}"]
     for goal in GOALS:
         found = goal.found(results)
         verdict = "not measured" if found is None else ("ok" if found <= goal.must else "MISSED")
@@ -64,7 +64,7 @@ def table(results: Results) -> str:
             verdict = "ok, aim met"
         shown = "-" if found is None else _figure(found, goal)
         lines.append(
-            f"{goal.name:<50}{_figure(goal.must, goal):>10}{_figure(goal.aim, goal):>10}{shown:>10}  {verdict}"
+            f"{goal.name:<50}{_figure(goal.must, goal):>10}{_figure(goal.aim, goal):>10}{shown:>11}  {verdict}"
         )
     return "\n".join([*lines, *(f"measured elsewhere: {one}" for one in ELSEWHERE)])
 
@@ -72,4 +72,5 @@ def table(results: Results) -> str:
 def _figure(value: float, goal: Goal) -> str:
     if not goal.unit and 0 < goal.must < 0.1:
         return f"1/{1 / value:.0f}"
-    return f"{value:.3g}{goal.unit or ('x' if goal.must > 1 else '')}"
+    shown = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return shown + (goal.unit or ("x" if goal.must > 1 else ""))
