@@ -17,6 +17,7 @@ from shared_accounts.accounts.selection import Supply
 from shared_accounts.accounts.trial import Trial
 from shared_accounts.admin import accounts_api as admin_accounts_api
 from shared_accounts.admin import (
+    alerts_api,
     audit_api,
     invitations_api,
     models_api,
@@ -28,6 +29,8 @@ from shared_accounts.admin import (
     users_api,
 )
 from shared_accounts.admin import quotas_api as admin_quotas_api
+from shared_accounts.alerts import api as own_alerts_api
+from shared_accounts.alerts import clock_api as _alert_clock  # noqa: F401 - tasks of the timetable
 from shared_accounts.auth import account_api, factor_api, identities_api, providers, signup_api, sso_api
 from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
@@ -51,6 +54,7 @@ from shared_accounts.plugin import usage_api as plugin_usage_api
 from shared_accounts.plugin.local import Local
 from shared_accounts.plugin.remote import Remote
 from shared_accounts.quotas import api as quotas_api
+from shared_accounts.quotas import clock_api as _proof_clock  # noqa: F401 - a task of the timetable
 from shared_accounts.quotas import gifts_api
 from shared_accounts.usage import api as usage_api
 from shared_accounts.usage import clock_api as _usage_clock  # noqa: F401 - a task of the timetable
@@ -157,10 +161,11 @@ def _open_doors(app: Flask) -> None:
         admin_accounts_api,
         admin_quotas_api,
         models_api,
+        alerts_api,
         prices_api,
         plugin_api,
     )
-    telling = (usage_api, export_api, statement_api)
+    telling = (usage_api, export_api, statement_api, own_alerts_api)
     by_plugin_contract = (plugin_pool_api, plugin_oauth_api, plugin_quotas_api, plugin_usage_api, pictures_api)
     for door in (*signing_in, keys_api, *pooling, *telling, *by_plugin_contract, *administering):
         api.register_blueprint(door.blp)

@@ -16,6 +16,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from shared_accounts import setting_checks
+from shared_accounts.setting_letters import email, webhook_secret
 from shared_accounts.setting_values import (
     MICRO,
     OidcSettings,
@@ -105,6 +106,19 @@ class Settings:
     default_completion_tokens: int = _setting(int, 1024)
 
     usage_log_months: int = _setting(int, 13)
+
+    smtp_host: str = _setting(str, "")
+    smtp_port: int = _setting(int, 587)
+    smtp_security: str = _setting(one_of("starttls", "tls", "none"), "starttls")
+    smtp_username: str = _setting(str, "")
+    smtp_password: str = _setting(str, "")
+    mail_from: str = _setting(email, "")
+    alert_email: str = _setting(email, "")
+    alert_webhook_url: str = _setting(str, "")
+    alert_webhook_secret: str = _setting(webhook_secret, "", secret=True)
+    alert_quota_low_share: float = _setting(float, 0.2)
+    alert_expiry_days: int = _setting(int, 3)
+    webhook_allowed_hosts: tuple[str, ...] = _setting(names, ())
 
     plugin_api_base_url: str = _setting(url, "")
     plugin_api_admin_key: str = _setting(str, "")

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from shared_accounts.config import Settings
 
 _UNITS = {"quota_capacity_per_account", "quota_refill_per_account", "gift_daily_limit"}
-_MAY_BE_ZERO = {"trusted_proxies", "supply_cache_seconds", "disconnect_drain_seconds", "usage_log_months", *_UNITS}
+_MAY_BE_ZERO = {
+    "alert_quota_low_share",
+    "trusted_proxies",
+    "supply_cache_seconds",
+    "disconnect_drain_seconds",
+    "usage_log_months",
+    *_UNITS,
+}
 
 
 def inconsistent(settings: Settings) -> Iterable[str]:
@@ -23,6 +30,14 @@ def inconsistent(settings: Settings) -> Iterable[str]:
         yield "LEASE_SECONDS must be at least twice HEARTBEAT_SECONDS, or live streams would be reaped."
     if settings.upstream_total_timeout < settings.upstream_first_byte_timeout:
         yield "UPSTREAM_TOTAL_TIMEOUT must not be shorter than UPSTREAM_FIRST_BYTE_TIMEOUT."
+    if settings.smtp_host and not settings.mail_from:
+        yield "MAIL_FROM is missing: with SMTP_HOST, mails need a sender."
+    if settings.alert_email and not settings.smtp_host:
+        yield "SMTP_HOST is missing: with ALERT_EMAIL, mails need a server."
+    if settings.alert_webhook_url and not settings.alert_webhook_secret:
+        yield "ALERT_WEBHOOK_SECRET is missing: with ALERT_WEBHOOK_URL, webhooks are signed."
+    if settings.alert_quota_low_share > 1:
+        yield "ALERT_QUOTA_LOW_SHARE must be a share of a pool's capacity, from 0 to 1."
     if settings.plugin_api_base_url and not settings.plugin_api_admin_key:
         yield "PLUGIN_API_ADMIN_KEY is missing: with PLUGIN_API_BASE_URL, users are made there."
 

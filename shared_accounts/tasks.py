@@ -20,13 +20,13 @@ from shared_accounts import live_settings
 from shared_accounts.accounts import contribution, earnings, health, tally
 from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.trial import Trial
+from shared_accounts.alerts import inbox
 from shared_accounts.auth import sessions, tickets
 from shared_accounts.clockwork import soon, task
 from shared_accounts.extensions import db
 from shared_accounts.gateway import books, idempotency
-from shared_accounts.metrics import jobs
 from shared_accounts.plugin import bindings, provisioning
-from shared_accounts.quotas import proof, refill
+from shared_accounts.quotas import refill
 from shared_accounts.users import roster
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ TIMETABLE: dict[str, dict[str, Any]] = {
     "roll up usage": {"task": "shared_accounts.roll_up_usage", "schedule": crontab(minute="2-59/5")},
     "turn usage months": {"task": "shared_accounts.turn_usage_months", "schedule": crontab(minute="41")},
     "prove the ledger": {"task": "shared_accounts.prove_ledger", "schedule": crontab(minute="7")},
+    "watch for alerts": {"task": "shared_accounts.watch_for_alerts", "schedule": 60.0},
+    "deliver alerts": {"task": "shared_accounts.deliver_alerts", "schedule": 30.0},
 }
 
 
@@ -172,21 +174,11 @@ def _provision(user_id: int, *, again: bool = False) -> bool:
 
 @task("forget_what_is_over")
 def forget_what_is_over() -> None:
-    """Delete tickets nobody can redeem any more, sessions over for a month, and keys of calls a day old."""
+    """Delete tickets that have expired, sessions over for a month, keys of calls a day old, alerts of last quarter."""
     gone = {"tickets": tickets.forget_expired(), "sessions": sessions.forget_old(), "calls": idempotency.forget_old()}
+    gone["alerts"] = inbox.forget_old()
     db.session.commit()
     log.info("forgot what is over", extra=gone)
-
-
-@task("prove_ledger")
-def prove_ledger() -> None:
-    """Prove every pool from its rows, and cry out if one is wrong."""
-    problems = proof.verify()
-    jobs.found(len(problems))
-    for problem in problems:
-        log.critical("ledger proof failed", extra={"problem": problem})
-    if not problems:
-        log.info("ledger proved", extra={"pools": proof.count_pools()})
 
 
 def _one_by_one(act: Callable[[], bool]) -> int:

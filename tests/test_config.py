@@ -119,6 +119,13 @@ def test_keys_can_be_rotated():
         ("LOGIN_LIMIT", "5 per minuet"),
         ("LOGIN_LIMIT_PER_ACCOUNT", "100"),
         ("MAX_ATTEMPTS", "0"),
+        ("SMTP_SECURITY", "ssl"),
+        ("MAIL_FROM", "Pool <pool@pool.example>"),
+        ("ALERT_EMAIL", "ops"),
+        ("ALERT_WEBHOOK_SECRET", "whsec_short"),
+        ("ALERT_WEBHOOK_SECRET", "w2Yk7Qe9Rt4Zs1Xc6Vb3Nm8Lp5Dj0HgKf9s"),
+        ("ALERT_QUOTA_LOW_SHARE", "-0.1"),
+        ("ALERT_EXPIRY_DAYS", "0"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(name, value):
@@ -131,11 +138,25 @@ def test_a_value_that_cannot_be_is_refused_by_name(name, value):
     [
         {"LEASE_SECONDS": "30", "HEARTBEAT_SECONDS": "20"},
         {"UPSTREAM_TOTAL_TIMEOUT": "10", "UPSTREAM_FIRST_BYTE_TIMEOUT": "20"},
+        {"ALERT_QUOTA_LOW_SHARE": "1.1"},
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes):
     with pytest.raises(ConfigurationError, match=" ".join(list(changes)[:1])):
         load({**GOOD, **changes})
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"SMTP_HOST": "mail.example"}, "MAIL_FROM"),
+        ({"ALERT_EMAIL": "ops@pool.example"}, "SMTP_HOST"),
+        ({"ALERT_WEBHOOK_URL": "https://hooks.example/"}, "ALERT_WEBHOOK_SECRET"),
+    ],
+)
+def test_what_letters_need_besides_is_missed_by_name(given, missing):
+    with pytest.raises(ConfigurationError, match=f"{missing} is missing"):
+        load({**GOOD, **given})
 
 
 def test_an_empty_value_means_the_default():

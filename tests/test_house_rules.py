@@ -24,6 +24,7 @@ DOORS = re.compile(r"app|api_pages|tasks|cli(_\w+)?|health|\w+\.(\w+_)?api|gatew
 LADDER = [
     {
         "config",
+        "setting_letters",
         "setting_values",
         "setting_checks",
         "live_settings",
@@ -46,7 +47,7 @@ LADDER = [
     {"users", "money"},
     {"keys", "quotas", "usage"},
     {"accounts"},
-    {"auth", "plugin"},
+    {"alerts", "auth", "plugin"},
     {"gateway"},
 ]
 GROUND, TOP = 0, len(LADDER)

@@ -7,15 +7,14 @@ to read. One question takes at most fifteen seconds, however slowly its answer d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Timer
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
 from shared_accounts.accounts import contribution, presets
 from shared_accounts.errors import Unprocessable
 from shared_accounts.outbound.addresses import Target
-from shared_accounts.outbound.line import Line
+from shared_accounts.outbound.deadline import Deadline
 from shared_accounts.outbound.wire import Unreachable, Wire, request_head
 
 _SECONDS = 15.0
@@ -134,7 +133,7 @@ def _ask(
     if body:
         headers["content-type"] = "application/json"
     request = request_head(method, target.origin, target.path + path, headers) + b"\r\n" + body
-    with _Deadline() as deadline:
+    with Deadline(_SECONDS) as deadline:
         try:
             answer = wire.exchange(target.origin, request, _SECONDS, hold=deadline.hold)
             seen = _Seen(answer.status, answer.read_all(_LONGEST_ANSWER))
@@ -144,33 +143,6 @@ def _ask(
     if deadline.passed:  # where a body ends with its connection, cutting it off looks like its end
         raise Unprocessable("The upstream cannot be reached: timed out.", field="base_url")
     return seen
-
-
-class _Deadline:
-    """Ends a conversation when its time is up, from another thread or greenlet."""
-
-    def __init__(self) -> None:
-        self._timer = Timer(_SECONDS, self._end)
-        self._timer.daemon = True
-        self._line: Line | None = None
-        self.passed = False
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def hold(self, line: Line) -> None:
-        self._line = line
-        if self.passed:
-            line.shut()
-
-    def _end(self) -> None:
-        self.passed = True
-        if self._line is not None:
-            self._line.shut()
 
 
 def _listed(body: bytes) -> list[str]:

@@ -25,7 +25,8 @@ on conflict (task) do update set last_started = excluded.last_started""")
 _FINISHED = text("""
 update job_runs set last_finished = now(), last_outcome = :outcome, duration_ms = :ms, total_ms = total_ms + :ms,
     found = :found, succeeded = succeeded + (:outcome = 'succeeded')::int,
-    failed = failed + (:outcome = 'failed')::int
+    failed = failed + (:outcome = 'failed')::int,
+    failed_in_a_row = case when :outcome = 'failed' then failed_in_a_row + 1 else 0 end
 where task = :task""")
 
 _running: dict[str, float] = {}

@@ -31,3 +31,4 @@ class JobRun(db.Model):  # type: ignore[name-defined,misc]
     succeeded: Mapped[int] = mapped_column(server_default="0")
     failed: Mapped[int] = mapped_column(server_default="0")
     total_ms: Mapped[int] = mapped_column(server_default="0")
+    failed_in_a_row: Mapped[int] = mapped_column(server_default="0")

@@ -17,6 +17,7 @@ from shared_accounts.errors import Unprocessable
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST_URL = 500
+_CALLED = {"base_url": "base URL"}
 
 # Ranges that `ipaddress.is_global` of some Python versions calls public, though they lead inside.
 _INSIDE = tuple(
@@ -62,21 +63,21 @@ class Guard:
         self._names = {entry.lower() for entry in allowed if not _is_network(entry)}
         self._networks = [ipaddress.ip_network(entry, strict=False) for entry in allowed if _is_network(entry)]
 
-    def parse(self, base_url: str) -> Target:
-        """Take a base URL apart; raises `Unprocessable` naming `base_url` when it cannot be used."""
+    def parse(self, url: str, *, field: str = "base_url") -> Target:
+        """Take a URL without a query apart; raises `Unprocessable` naming `field` when it cannot be used."""
         try:
-            parts = urlsplit(base_url)
+            parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port
         except ValueError as error:
-            raise _unusable("is not a URL") from error
-        if parts.scheme not in _DEFAULT_PORTS or not host or len(base_url) > _LONGEST_URL:
-            raise _unusable("must start with https:// and name a host")
-        if "@" in parts.netloc or "?" in base_url or "#" in base_url or not base_url.isascii():
-            raise _unusable("must not hold credentials, a query, a fragment or special characters")
-        if any(char <= " " or char in '\\"<>^`{|}' for char in base_url):
-            raise _unusable("holds characters that a URL cannot hold")
+            raise _unusable("is not a URL", field) from error
+        if parts.scheme not in _DEFAULT_PORTS or not host or len(url) > _LONGEST_URL:
+            raise _unusable("must start with https:// and name a host", field)
+        if "@" in parts.netloc or "?" in url or "#" in url or not url.isascii():
+            raise _unusable("must not hold credentials, a query, a fragment or special characters", field)
+        if any(char <= " " or char in '\\"<>^`{|}' for char in url):
+            raise _unusable("holds characters that a URL cannot hold", field)
         if parts.scheme == "http" and not self._is_listed(host, port or _DEFAULT_PORTS[parts.scheme]):
-            raise _unusable("must be https: a credential would travel in the clear")
+            raise _unusable("must be https: a credential would travel in the clear", field)
         return Target(Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/"))
 
     def addresses(self, origin: Origin) -> list[tuple[str, int]]:
@@ -119,5 +120,5 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _unusable(reason: str) -> Unprocessable:
-    return Unprocessable(f"The base URL {reason}.", field="base_url")
+def _unusable(reason: str, field: str) -> Unprocessable:
+    return Unprocessable(f"The {_CALLED.get(field, 'address')} {reason}.", field=field)

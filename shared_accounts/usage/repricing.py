@@ -44,9 +44,15 @@ class Repriced:
 
 
 def reprice(since: datetime, model: str | None = None) -> Iterator[Repriced]:
-    """Go through the hours from `since` on, for one model or all; commit after each."""
+    """Go through the hours from `since` on, for one model or all; commit after each.
+
+    An hour that the log has not all of any more keeps its sums, and so its lines keep what they say.
+    """
     for hour in list(db.session.scalars(_HOURS, {"since": since})):
         rollup.alone()
+        kept = rollup.kept_since()
+        if kept is not None and hour < kept + rollup.HOUR:
+            continue
         changed = db.session.execute(_REPRICE, {"since": since, "hour": hour, "model": model}).rowcount  # type: ignore[attr-defined]
         counted = rollup.through()
         if changed and counted is not None and hour < counted:

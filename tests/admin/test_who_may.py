@@ -22,7 +22,7 @@ def routes(app):
         if rule.rule.startswith("/api/admin/")
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
     ]
-    assert len(found) == 37
+    assert len(found) == 40
     return found
 
 

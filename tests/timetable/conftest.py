@@ -10,6 +10,8 @@ import logging
 import pytest
 from sqlalchemy import text
 
+from shared_accounts.accounts import standing
+from shared_accounts.alerts import preferences, raising
 from shared_accounts.auth import tickets, tokens
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
@@ -220,11 +222,50 @@ def turn_usage_months(committed):
 
 
 @pytest.fixture
+def watch_for_alerts(committed):
+    """Pools that are nearly empty and accounts that went out, of two owners who want mail; and those that are well."""
+    owners = [factories.user(), factories.user()]
+    for number, owner in enumerate(owners):
+        factories.quota_pool(owner, balance=0, model_group="empty")
+        factories.quota_pool(owner, model_group="full")
+        standing.take_out(contributed(owner, f"key {number}").id, "broken", "a test")
+    db.session.commit()
+
+    def check():
+        found = sorted((row["kind"], row["user_id"], row["over_at"]) for row in rows("alerts"))
+        kinds = ("account_broken", "quota_low")
+        assert found == sorted((kind, owner.id, None) for kind in kinds for owner in owners)
+
+    return check
+
+
+@pytest.fixture
+def deliver_alerts(app, committed, start, with_settings):
+    """Five letters that are due, one whose turn is later, and one that has arrived."""
+    server = start(Upstream(says(b"{}")))
+    owner = factories.user()
+    with with_settings(webhook_allowed_hosts=("127.0.0.1",)):
+        preferences.change(owner.id, {"webhook_url": server.url}, vault=app.extensions["vault"], allowed=("127.0.0.1",))
+        for _ in range(7):
+            raising.test(app.extensions["settings"], owner.id)
+        first, second = (row["id"] for row in rows("alerts order by id limit 2"))
+        change("update alert_deliveries set due_at = now() + interval '1 hour' where alert_id = :id", id=first)
+        change("update alert_deliveries set state = 'sent' where alert_id = :id", id=second)
+
+        def check():
+            assert len({request.header("webhook-id") for request in server.requests}) == len(server.requests) == 5
+            states = sorted(row["state"] for row in rows("alert_deliveries"))
+            assert states == ["due"] + ["sent"] * 6
+
+        yield check
+
+
+@pytest.fixture
 def prove_ledger(committed, caplog):
     """Books that are right; a proof reads, and changes nothing."""
     contributed(factories.user())
     before = everything()
-    caplog.set_level(logging.INFO, "shared_accounts.tasks")
+    caplog.set_level(logging.INFO, "shared_accounts.quotas.clock_api")
 
     def check():
         assert {record.getMessage() for record in caplog.records} == {"ledger proved"}
