@@ -169,6 +169,15 @@ def test_it_makes_as_many_choices_as_are_wanted_and_stops_where_told(client):
     assert answer.usage.completion_tokens == 3 * 3
 
 
+def test_what_agents_say_around_the_users_words_does_not_count(client):
+    content = [{"type": "text", "text": "Remember `this`, and to add 1, 2."}, {"type": "text", "text": "add 3, 4"}]
+    messages = [{"role": "user", "content": content}, {"role": "system", "content": "Today is Monday."}]
+
+    answer = client.chat.completions.create(model="demo", messages=messages, tools=[ADD, LOOK])
+
+    assert [call.function.arguments for call in answer.choices[0].message.tool_calls] == ['{"a": 3, "b": 4}']
+
+
 def test_it_counts_pictures(client):
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     content = [picture, {"type": "text", "text": "What is it?"}]

@@ -32,8 +32,8 @@ class Said:
 
 def answer(body: dict[str, Any]) -> Said:
     """Answer a body that was checked."""
-    last = body["messages"][-1]
-    asked = text_of(last) if last["role"] == "user" else ""
+    last = _last_said(body["messages"])
+    asked = _last_text(last) if last["role"] == "user" else ""
     called = tools.calls(body, asked)
     words = [] if called else re.findall(r"\s*\S+", _until_a_stop(body, _text(body, last, asked)))
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(words)
@@ -49,6 +49,21 @@ def text_of(message: dict[str, Any]) -> str:
     content = message.get("content") or ""
     if isinstance(content, list):
         return " ".join(str(part.get("text") or "") for part in content if isinstance(part, dict)).strip()
+    return str(content)
+
+
+def _last_said(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the last word of whoever is no operator: coding agents add instructions even after it."""
+    said = [one for one in messages if one["role"] not in {"system", "developer"}]
+    return (said or messages)[-1]
+
+
+def _last_text(message: dict[str, Any]) -> str:
+    """Return a message's last text: what agents put before it is theirs."""
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        texts = [str(part["text"]) for part in content if isinstance(part, dict) and part.get("text")]
+        return texts[-1] if texts else ""
     return str(content)
 
 
