@@ -48,7 +48,8 @@ def read(dialect: Dialect, raw: bytes, gateway: Gateway, passed_headers: dict[st
 def shown(name: str, created: int) -> dict[str, Any]:
     """Return a model as Anthropic's list has it."""
     since = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
-    return {"type": "model", "id": name, "display_name": name, "created_at": since}
+    unknown = {"max_input_tokens": None, "max_tokens": None, "capabilities": None}
+    return {"type": "model", "id": name, "display_name": name, "created_at": since, **unknown}
 
 
 def _estimated(dialect: Dialect, body: dict[str, Any]) -> int:

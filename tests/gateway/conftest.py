@@ -10,17 +10,22 @@ from __future__ import annotations
 import http.client
 import itertools
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 from flask import Flask
 from sqlalchemy import event, text
 
 from shared_accounts.config import load
 from shared_accounts.crypto import Vault
 from shared_accounts.extensions import db, jwt, statements
+from shared_accounts.local.servers import free_port
 from shared_accounts.quotas import proof
-from tests.conftest import have_patience_with_us
+from tests import factories
+from tests.conftest import ROOT, have_patience_with_us
 from tests.gateway.scene import Scene, wait_until
 from tests.gateway.server import Server
 from tests.upstream import Act, Upstream
@@ -116,6 +121,31 @@ def scene(database: Flask, server: Server) -> Iterator[Scene]:
     _assert_no_traces(server.output()[said:])
 
 
+@pytest.fixture(scope="session")
+def demo() -> Iterator[str]:
+    """The demo upstream, without its pauses; returns its `base_url`."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    command = [sys.executable, "-m", "shared_accounts.local.demo", str(port), "--gap", "0"]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            wait_until(lambda: _lists_models(url), "the demo does not answer", 60)
+            yield url
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def demo_key(books: Flask, demo: str) -> str:
+    """The key of somebody with an account at the demo, of her own."""
+    with books.app_context():
+        user = factories.user(username="owner of a demo")
+        factories.account(user, base_url=demo, secret="demo", models=["demo"], sharing="dedicated")
+        _, made = factories.api_key(user)
+        db.session.remove()
+    return made
+
+
 @pytest.fixture
 def connection(server: Server) -> Iterator[http.client.HTTPConnection]:
     """One connection to one of the workers, kept for all that a test asks on it."""
@@ -136,6 +166,13 @@ def upstream() -> Iterator[Callable[..., Upstream]]:
     yield start
     for one in started:
         one.stop()
+
+
+def _lists_models(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/models", headers={"Authorization": "Bearer demo"}, timeout=5).ok
+    except requests.ConnectionError:
+        return False
 
 
 def _count_open() -> int:

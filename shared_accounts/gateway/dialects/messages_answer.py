@@ -13,6 +13,7 @@ import orjson
 from shared_accounts.gateway.dialects.messages_keepsakes import wrapped
 from shared_accounts.gateway.dialects.messages_turns import ORIGIN
 from shared_accounts.gateway.dialects.messages_words import (
+    DIRECT,
     calls_of,
     error_type,
     message_id,
@@ -72,14 +73,15 @@ def _content(said: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if thought := thought_of(said):
         blocks.append({"type": "thinking", "thinking": thought, "signature": ORIGIN})
     if text := text_of(said.get("content")) + text_of(said.get("refusal")):
-        blocks.append({"type": "text", "text": text})
+        blocks.append({"type": "text", "text": text, "citations": None})
     for place, call in enumerate(calls_of(said)):
         function = call.get("function")
         if isinstance(function, dict) and isinstance(function.get("name"), str):
             ident = call["id"] if isinstance(call.get("id"), str) and call["id"] else f"toolu_{name}_{place}"
             if keepsake := wrapped(call, ident):
                 blocks.append(keepsake)
-            blocks.append({"type": "tool_use", "id": ident, "name": function["name"], "input": _input(function)})
+            use = {"type": "tool_use", "id": ident, "name": function["name"], "input": _input(function)}
+            blocks.append({**use, "caller": DIRECT})
     return blocks
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from shared_accounts.gateway.dialects.messages_turns import ORIGIN
-from shared_accounts.gateway.dialects.messages_words import written
+from shared_accounts.gateway.dialects.messages_words import DIRECT, written
 
 
 def event(kind: str, **fields: Any) -> bytes:
@@ -77,7 +77,7 @@ class Call(Block):
         """The id the upstream gave it; without one it goes by `otherwise`."""
         self._arguments: list[str] = []
         self._unreadable = 0
-        start = {"type": "tool_use", "id": otherwise, "name": "", "input": {}}
+        start = {"type": "tool_use", "id": otherwise, "name": "", "input": {}, "caller": DIRECT}
         super().__init__(start, "input_json_delta", "partial_json")
 
     @property
@@ -125,8 +125,8 @@ class Blocks:
             return
         if not self._waiting or self._waiting[-1].kind != kind:
             field = "thinking" if kind == "thinking" else "text"
-            signature = {"signature": ""} if kind == "thinking" else {}
-            self.append(Block({"type": kind, field: "", **signature}, f"{field}_delta", field))
+            beside = {"signature": ""} if kind == "thinking" else {"citations": None}
+            self.append(Block({"type": kind, field: "", **beside}, f"{field}_delta", field))
         self._waiting[-1].add(text)
 
     def append(self, block: Block) -> None:

@@ -23,6 +23,7 @@ from shared_accounts.gateway.dialects.messages_words import (
     stop_of,
     text_of,
     thought_of,
+    unstopped,
     usage_of,
 )
 from shared_accounts.gateway.sse import _EVENTS, tokens_of
@@ -87,8 +88,7 @@ class Stream:
             "role": "assistant",
             "model": self._model,
             "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
+            **unstopped(),
             "usage": usage_of(None),
         }
         return event("message_start", message=message)

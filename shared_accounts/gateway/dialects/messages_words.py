@@ -37,37 +37,52 @@ _BY_WORD = {
     "tokens": "rate_limit_error",
     "upstream_timeout": "timeout_error",
 }
+_UNTOLD = {"stop_details": None, "container": None}
+"""What goes with the reason to stop, and no chat tells."""
+DIRECT = {"type": "direct"}
+"""Who calls a tool: the model itself, no code of its own."""
 _OWN_WORDS = {"invalid_request_error", "api_error", *_BY_STATUS.values()}
 
 
 def stop_of(finish: object, *, called: bool, stopped_at: object = None) -> dict[str, Any]:
-    """Return `stop_reason` and `stop_sequence`.
+    """Return `stop_reason`, `stop_sequence` and what goes with them.
 
     `called`: whether the answer calls tools. Many upstreams say `stop` then (OpenAI does when the tool was forced),
     but clients run tools only for `tool_use`. `stopped_at`: the stop sequence met, from upstreams that tell it.
     """
     reason = _STOPS.get(finish, "end_turn") if isinstance(finish, str) else "end_turn"
     if called and reason == "end_turn":
-        return {"stop_reason": "tool_use", "stop_sequence": None}
-    if reason == "end_turn" and isinstance(stopped_at, str):
-        return {"stop_reason": "stop_sequence", "stop_sequence": stopped_at}
-    return {"stop_reason": reason, "stop_sequence": None}
+        reason = "tool_use"
+    stopped = stopped_at if reason == "end_turn" and isinstance(stopped_at, str) else None
+    return {"stop_reason": "stop_sequence" if stopped else reason, "stop_sequence": stopped, **_UNTOLD}
 
 
-def usage_of(usage: object) -> dict[str, int]:
+def unstopped() -> dict[str, Any]:
+    """Return the same of an answer that has just begun."""
+    return {"stop_reason": None, "stop_sequence": None, **_UNTOLD}
+
+
+def usage_of(usage: object) -> dict[str, Any]:
     """Return a chat's usage as Messages counts it: cached tokens stand beside the input, not in it.
 
-    A usage that is missing or not to be believed is all zeros: every SDK needs the numbers.
+    A usage that is missing or not to be believed is all zeros: every SDK needs the numbers. What only Anthropic's own
+    servers know is there, and null.
     """
     tokens = tokens_of(usage)
     prompt, completion = (tokens.prompt, tokens.completion) if tokens else (0, 0)
     cached = min(tokens.cached, prompt) if tokens else 0
-    stored = min(_stored(usage), prompt - cached)
+    stored = min(_detail(usage, "prompt_tokens_details", "cache_write_tokens"), prompt - cached)
+    thought = min(_detail(usage, "completion_tokens_details", "reasoning_tokens"), completion)
     return {
         "input_tokens": prompt - cached - stored,
         "cache_creation_input_tokens": stored,
         "cache_read_input_tokens": cached,
         "output_tokens": completion,
+        "output_tokens_details": {"thinking_tokens": thought},
+        "cache_creation": None,
+        "server_tool_use": None,
+        "service_tier": None,
+        "inference_geo": None,
     }
 
 
@@ -114,7 +129,7 @@ def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 
-def _stored(usage: object) -> int:
-    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
-    count = details.get("cache_write_tokens") if isinstance(details, dict) else None
+def _detail(usage: object, group: str, name: str) -> int:
+    details = usage.get(group) if isinstance(usage, dict) else None
+    count = details.get(name) if isinstance(details, dict) else None
     return max(count, 0) if isinstance(count, int) and not isinstance(count, bool) else 0

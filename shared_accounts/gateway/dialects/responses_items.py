@@ -58,8 +58,11 @@ class Item:
     def close(self, status: str) -> list[Event]:
         """Tell that it is over."""
         self.status = status
-        said = self._event(f"{self.said}.done", **{self.value: self.text}, **self.beside)
+        said = self._event(f"{self.said}.done", **{self.value: self.text}, **self._beside_the_end())
         return [said, self._whole("done")]
+
+    def _beside_the_end(self) -> dict[str, Any]:
+        return self.beside
 
     def _told(self) -> dict[str, Any]:
         raise NotImplementedError
@@ -67,7 +70,7 @@ class Item:
     def _whole(self, what: str) -> Event:
         return {"type": f"response.output_item.{what}", "output_index": self._place, "item": self.shown()}
 
-    def _event(self, name: str, **facts: object) -> Event:
+    def _event(self, name: str, /, **facts: object) -> Event:
         return {"type": f"response.{name}", "item_id": self.id, "output_index": self._place, **facts}
 
 
@@ -93,7 +96,7 @@ class _Spoken(Item):
         """Return the parts there are: none before the first word."""
         return [self._portion()] if self._pieces else []
 
-    def _event(self, name: str, **facts: object) -> Event:
+    def _event(self, name: str, /, **facts: object) -> Event:
         return super()._event(name, **{self.index: 0}, **facts)
 
 
@@ -152,6 +155,9 @@ class FunctionCall(Item):
         told = {"status": self.status, "call_id": self.call_id, "name": self._name.name}
         return {**told, **namespace, self.value: self.text}
 
+    def _beside_the_end(self) -> dict[str, Any]:
+        return {"name": self._name.name}
+
 
 class CustomCall(FunctionCall):
     """A call of a tool that takes free text: the model wrote it as JSON, which is taken off when it is whole."""
@@ -178,3 +184,6 @@ class CustomCall(FunctionCall):
     def close(self, status: str) -> list[Event]:
         """Tell its text, in one piece, and that it is over."""
         return [self._event(f"{self.said}.delta", delta=self.text), *super().close(status)]
+
+    def _beside_the_end(self) -> dict[str, Any]:
+        return {}

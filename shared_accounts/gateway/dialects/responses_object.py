@@ -1,6 +1,7 @@
 """The response object (OpenAI Responses API, `Response`). Pure.
 
-Nothing of the request is kept for the answer, so the fields that would repeat it have their neutral values.
+Nothing of the request is kept for the answer, so the fields that would repeat it have their neutral values, or, where
+none is neutral, are not there.
 """
 
 from __future__ import annotations
@@ -28,13 +29,11 @@ def response(*, usage: dict[str, Any] | None, **facts: object) -> dict[str, Any]
         "reasoning": None,
         "store": False,
         "temperature": None,
-        "text": None,
         "tool_choice": "auto",
         "tools": [],
         "top_p": None,
         "truncation": "disabled",
-        "usage": _usage(usage) if usage else None,
-        "user": None,
+        **({"usage": _usage(usage)} if usage else {}),
         **facts,
     }
 

@@ -49,7 +49,8 @@ class Stream:
             return b""
         told = {"code": code, "message": message, "param": None}
         error = {"type": "error", **told, "error": {"type": type, **told}}
-        *begun, failed = self._output.fail({"code": code, "message": message})
+        # What is the server's fault has one code there; the event before says which.
+        *begun, failed = self._output.fail({"code": type if type == "server_error" else code, "message": message})
         return self._last([*begun, error, failed])
 
     def _translated(self, event: bytes) -> bytes:

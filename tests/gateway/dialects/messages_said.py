@@ -38,7 +38,7 @@ def translated(*events):
 
 
 def text(words):
-    return {"type": "text", "text": words}
+    return {"type": "text", "text": words, "citations": None}
 
 
 def thinking(words):
@@ -46,7 +46,19 @@ def thinking(words):
 
 
 def call(ident, name="weather", **arguments):
-    return {"type": "tool_use", "id": ident, "name": name, "input": arguments}
+    return {"type": "tool_use", "id": ident, "name": name, "input": arguments, "caller": {"type": "direct"}}
+
+
+def counted(read, stored, cached, written, thought=0):
+    """A usage as a Messages client gets it; what only Anthropic's servers know is null."""
+    return {
+        "input_tokens": read,
+        "cache_creation_input_tokens": stored,
+        "cache_read_input_tokens": cached,
+        "output_tokens": written,
+        "output_tokens_details": {"thinking_tokens": thought},
+        **dict.fromkeys(("cache_creation", "server_tool_use", "service_tier", "inference_geo")),
+    }
 
 
 CITY = [piece(0, "a", "weather", ""), piece(0, None, None, '{"city":'), piece(0, None, None, '"Köln"}')]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from shared_accounts.gateway.dialects.messages import from_completion, refusal, to_chat
+from tests.gateway.dialects.messages_said import call, counted, text
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
-NOTHING = {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0}
+NOTHING = counted(0, 0, 0, 0)
 
 
 def completion(message, finish="stop", **more):
@@ -19,16 +20,22 @@ def tool_call(ident, arguments, name="weather"):
     return {"id": ident, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
+def use(ident, name, given):
+    return call(ident, name) | {"input": given}
+
+
 def test_an_answer_has_every_field_the_sdk_needs():
     assert from_completion(completion({"content": "Hello 你好"}), model="claude") == {
         "id": "msg_7",
         "type": "message",
         "role": "assistant",
         "model": "claude",
-        "content": [{"type": "text", "text": "Hello 你好"}],
+        "content": [text("Hello 你好")],
         "stop_reason": "end_turn",
         "stop_sequence": None,
-        "usage": {**NOTHING, "input_tokens": 100, "output_tokens": 50},
+        "stop_details": None,
+        "container": None,
+        "usage": counted(100, 0, 0, 50),
     }
 
 
@@ -38,25 +45,25 @@ def test_an_answer_has_every_field_the_sdk_needs():
         ({"content": None}, []),
         ({"content": ""}, []),
         ({}, []),
-        ({"content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}, 7]}, [{"type": "text", "text": "Hello"}]),
+        ({"content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}, 7]}, [text("Hello")]),
         (
             {"reasoning_content": "Hm.", "content": "Hi"},
-            [{"type": "thinking", "thinking": "Hm.", "signature": "reasoning_content"}, {"type": "text", "text": "Hi"}],
+            [{"type": "thinking", "thinking": "Hm.", "signature": "reasoning_content"}, text("Hi")],
         ),
         ({"reasoning": "Hm."}, [{"type": "thinking", "thinking": "Hm.", "signature": "reasoning_content"}]),
-        ({"content": None, "refusal": "I will not."}, [{"type": "text", "text": "I will not."}]),
+        ({"content": None, "refusal": "I will not."}, [text("I will not.")]),
         (
             {"content": "Well", "tool_calls": [tool_call("a", '{"city":"Köln"}'), tool_call("b", "", "now")]},
             [
-                {"type": "text", "text": "Well"},
-                {"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Köln"}},
-                {"type": "tool_use", "id": "b", "name": "now", "input": {}},
+                text("Well"),
+                use("a", "weather", {"city": "Köln"}),
+                use("b", "now", {}),
             ],
         ),
-        ({"tool_calls": [tool_call("", {"a": 1})]}, [{"type": "tool_use", "id": "toolu_msg_7_0", "name": "weather", "input": {"a": 1}}]),
-        ({"tool_calls": [tool_call(7, None)]}, [{"type": "tool_use", "id": "toolu_msg_7_0", "name": "weather", "input": {}}]),
-        ({"tool_calls": [tool_call("a", '{"city": "K')]}, [{"type": "tool_use", "id": "a", "name": "weather", "input": {"arguments": '{"city": "K'}}]),
-        ({"tool_calls": [tool_call("a", "[1]")]}, [{"type": "tool_use", "id": "a", "name": "weather", "input": {"arguments": "[1]"}}]),
+        ({"tool_calls": [tool_call("", {"a": 1})]}, [use("toolu_msg_7_0", "weather", {"a": 1})]),
+        ({"tool_calls": [tool_call(7, None)]}, [use("toolu_msg_7_0", "weather", {})]),
+        ({"tool_calls": [tool_call("a", '{"city": "K')]}, [use("a", "weather", {"arguments": '{"city": "K'})]),
+        ({"tool_calls": [tool_call("a", "[1]")]}, [use("a", "weather", {"arguments": "[1]"})]),
         ({"tool_calls": [7, {}, {"function": 7}, tool_call("a", "{}", None)]}, []),
         ({"tool_calls": 7, "content": 7}, []),
     ],
@@ -94,7 +101,7 @@ def test_why_it_stopped(message, finish, more, stopped):
 
 
 @pytest.mark.parametrize(
-    ("usage", "counted"),
+    ("usage", "numbers"),
     [
         (USAGE, (100, 0, 0, 50)),
         ({**USAGE, "prompt_tokens_details": {"cached_tokens": 80}}, (20, 0, 80, 50)),
@@ -104,14 +111,16 @@ def test_why_it_stopped(message, finish, more, stopped):
         ({**USAGE, "prompt_tokens_details": {"cache_write_tokens": "x"}}, (100, 0, 0, 50)),
         ({**USAGE, "prompt_tokens_details": None}, (100, 0, 0, 50)),
         ({**USAGE, "prompt_tokens": -1}, (0, 0, 0, 0)),
+        ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 30}}, (100, 0, 0, 50, 30)),
+        ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 70}}, (100, 0, 0, 50, 50)),
         (None, (0, 0, 0, 0)),
         (7, (0, 0, 0, 0)),
     ],
 )
-def test_cached_tokens_stand_beside_the_input(usage, counted):
+def test_cached_tokens_stand_beside_the_input_and_thoughts_in_the_output(usage, numbers):
     answer = from_completion({**completion({"content": "x"}), "usage": usage}, model="claude")
 
-    assert tuple(answer["usage"].values()) == counted
+    assert answer["usage"] == counted(*numbers)
 
 
 @pytest.mark.parametrize(

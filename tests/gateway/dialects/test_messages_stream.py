@@ -14,6 +14,7 @@ from tests.gateway.dialects.messages_said import (
     ROLE,
     call,
     calling,
+    counted,
     finish,
     piece,
     said,
@@ -79,9 +80,7 @@ def test_a_client_reads_what_was_said(events, blocks, stop):
 
     assert one_by_one.content == at_once.content == blocks
     assert one_by_one.message["stop_reason"] == at_once.message["stop_reason"] == stop
-    assert one_by_one.message["usage"] == {
-        "input_tokens": 100, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 50,
-    }  # fmt: skip
+    assert one_by_one.message["usage"] == counted(100, 0, 0, 50)
 
 
 def test_the_start_has_every_field_the_sdk_needs():
@@ -96,12 +95,9 @@ def test_the_start_has_every_field_the_sdk_needs():
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {
-            "input_tokens": 0,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": 0,
-        },
+        "stop_details": None,
+        "container": None,
+        "usage": counted(0, 0, 0, 0),
     }
 
 

@@ -8,15 +8,15 @@ import pytest
 
 from shared_accounts.gateway.dialects.messages import Stream
 from tests.gateway.dialects.messages_reader import read
-from tests.gateway.dialects.messages_said import ROLE, finish, said, text, translated
+from tests.gateway.dialects.messages_said import ROLE, counted, finish, said, text, translated
 from tests.upstream import DONE, USAGE, chunk, event, usage_chunk
 
 
 @pytest.mark.parametrize(
-    ("details", "counted"),
+    ("details", "numbers"),
     [({"cached_tokens": 80}, (20, 0, 80, 50)), ({"cached_tokens": 80, "cache_write_tokens": 15}, (5, 15, 80, 50))],
 )
-def test_cached_tokens_stand_beside_the_input(details, counted):
+def test_cached_tokens_stand_beside_the_input(details, numbers):
     usage = {**USAGE, "prompt_tokens_details": details}
 
     for stream in (
@@ -24,7 +24,7 @@ def test_cached_tokens_stand_beside_the_input(details, counted):
         [event(chunk({}, "stop", usage=usage))],
         [event(usage_chunk(usage)), finish("stop")],
     ):
-        assert tuple(translated(ROLE, *stream, DONE).message["usage"].values()) == counted
+        assert translated(ROLE, *stream, DONE).message["usage"] == counted(*numbers)
 
 
 def test_a_usage_that_cannot_be_true_leaves_the_last_that_can():

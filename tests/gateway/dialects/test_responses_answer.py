@@ -163,7 +163,7 @@ def test_a_count_that_is_none_counts_as_none(count):
 
 
 def test_no_usage_is_none():
-    assert answered({"content": "hi"})["usage"] is None
+    assert "usage" not in answered({"content": "hi"})
 
 
 @pytest.mark.parametrize(
