@@ -16,6 +16,8 @@ from shared_accounts.console import (  # noqa: F401 - their views hang on the bl
     entrance,
     exchange,
     factor,
+    gifts,
+    key,
     keys,
     live,
     overview,

@@ -76,12 +76,21 @@ def read() -> Asked:
     return Asked(period, wanted, kept)
 
 
+def day(text: str | None) -> date | None:
+    """Read a day of the calendar; what is none is nothing."""
+    try:
+        found = date.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if _FIRST_YEAR <= found.year <= _LAST_YEAR else None
+
+
 def _time(given: dict[str, str]) -> tuple[str, datetime | None, datetime | None]:
     start, end = _moment(given.get("from")), _moment(given.get("to"))
     if start and end and start < end:
         return "span", start, end
-    if day := _day(given.get("day")):
-        return "day", show.midnight(day), show.midnight(day + _DAY)
+    if chosen := day(given.get("day")):
+        return "day", show.midnight(chosen), show.midnight(chosen + _DAY)
     period = given.get("period", "today")
     if period not in PERIODS or period == "all":
         return ("all", None, None) if period == "all" else _time({})
@@ -99,14 +108,6 @@ def _number(given: dict[str, str], name: str) -> int | None:
         return int(text)
     given.pop(name, None)
     return None
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        found = date.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found if _FIRST_YEAR <= found.year <= _LAST_YEAR else None
 
 
 def _moment(text: str | None) -> datetime | None:

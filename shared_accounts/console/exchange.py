@@ -16,6 +16,7 @@ from shared_accounts.console.door import page
 from shared_accounts.console.language import say
 from shared_accounts.errors import NotFound
 from shared_accounts.extensions import db
+from shared_accounts.money.models import ModelPrice
 from shared_accounts.quotas import rules
 from shared_accounts.requests_in import settings
 from shared_accounts.usage.models import UsageLog
@@ -51,6 +52,7 @@ def exchange(exchange_id: UUID) -> Any:
         parts=timeline.parts(line) if is_mine else [],
         bill=bill_of(line) if line.state == "closed" else None,
         weight=bill.weight,
+        currency=_currency(line),
         attempt=sum(step.number is not None for step in steps),
     )
 
@@ -67,6 +69,12 @@ def visible(exchange_id: UUID) -> UsageLog:
 def bill_of(line: UsageLog) -> bill.Bill:
     """Return what an exchange cost, worked out by the rule for its model."""
     return bill.of(line, rules.rule_of(line.model, reference=settings().reference_allowance_tokens))
+
+
+def _currency(line: UsageLog) -> str | None:
+    """Return in which money the exchange is priced, if it is."""
+    priced = select(ModelPrice.currency).where(ModelPrice.id == line.price_id)
+    return db.session.scalar(priced) if line.money is not None else None
 
 
 def _steps(line: UsageLog) -> list[Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from shared_accounts.console import csrf, show
 from shared_accounts.console.door import blueprint
 from shared_accounts.console.language import LANGUAGES, language, say
 from shared_accounts.extensions import db
+from shared_accounts.money import amounts
 
 NEEDS_OWNER = ("needs_sign_in", "broken")
 THEMES = ("auto", "light", "dark")
@@ -38,10 +40,13 @@ def prepare(app: Flask) -> None:
         seconds=show.seconds,
         took=show.took,
         month=show.month,
+        date=show.date_of,
+        iso=show.iso,
         share=show.share,
         translated=say,
     )
     app.jinja_env.globals.update(percent=show.percent, until=show.until, asset=asset, csrf_field=csrf_field)
+    app.jinja_env.globals.update(an_hour=timedelta(hours=1), exact_money=amounts.exactly)
 
 
 @blueprint.app_context_processor

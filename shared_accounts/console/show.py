@@ -110,6 +110,16 @@ def day(moment: datetime) -> str:
     return format_date(there.date(), form, locale="zh_CN" if chinese else "en")
 
 
+def date_of(there: date) -> str:
+    """Write a day of the reader's calendar, its year only when it is another one."""
+    return day(midnight(there))
+
+
+def iso(moment: datetime) -> str:
+    """Write a moment for an address, with its offset."""
+    return local(moment).isoformat(timespec="seconds")
+
+
 def month(day: date) -> str:
     """Write which month a day lies in."""
     chinese = language() == "zh"

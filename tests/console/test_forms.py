@@ -72,6 +72,7 @@ def test_what_people_write_stays_text(app, signed_in):
     account = factories.account(user, name=CANARY, models=[CANARY], state="needs_sign_in", state_reason=CANARY)
     factories.quota_pool(user, model_group=CANARY)
     key, _ = factories.api_key(user, name=CANARY)
+    key.description, key.models = CANARY, [CANARY]
     line = world.exchange(user, account, CANARY, api_key_id=key.id, client_app=CANARY)
     paths = [
         "/usage",
@@ -84,6 +85,10 @@ def test_what_people_write_stays_text(app, signed_in):
         "/playground",
         "/overview",
         "/keys",
+        f"/keys/{key.id}",
+        f"/keys/{key.id}/rotate",
+        f"/quota/give?group={quote(CANARY)}",
+        f"/quota?view=lines&group={quote(CANARY)}",
         f"/keys/{key.id}/tools",
         f"/keys/{key.id}/revoke",
         "/accounts",

@@ -302,7 +302,7 @@ def test_the_ledger_is_paged_and_told_apart(browser, lin):
         )
     db.session.commit()
 
-    first, second = browser.get("/quota"), browser.get("/quota?page=2")
+    first, second = browser.get("/quota?view=lines"), browser.get("/quota?view=lines&page=2")
 
     assert "Page 1 of 2" in first.text
     assert "line 59" in first.text
