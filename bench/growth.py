@@ -4,7 +4,7 @@
 
 The smallest of each make one database; each larger size is a copy of it, grown in that respect alone. All lie in one
 PostgreSQL, each has a gateway of its own, and they are measured by turns at 64 requests at once. Seeding ten million
-lines takes some ten minutes and 14 GB; with `--home` the databases are kept there, and the next run begins at once.
+lines takes ten to twenty minutes and 10 GB; with `--home` the databases are kept, and the next run begins at once.
 
 A thousand keys are in use everywhere, chosen from all. `all awake` uses a hundred thousand instead: nearly every
 request is then the first for a minute on its key, which notes when the key was last used, and finds nothing in a cache.

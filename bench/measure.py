@@ -17,8 +17,12 @@ _LONGEST_WAIT = 10
 
 
 def warm(rig: Rig, gateway: Gateway, seconds: float, *, streams: bool) -> None:
-    """Let compilers, pools and caches come up: so long with whole chats, and as long with streams."""
-    rig.load(gateway, Scenario("warm", False, 8, "mock"), 5000, seconds)
+    """Let compilers, pools and caches come up: so long with whole chats, and as long with streams.
+
+    Whoever gives not one good answer is not measured.
+    """
+    if not rig.load(gateway, Scenario("warm", False, 8, "mock"), 5000, seconds)["ok"]:
+        raise SystemExit(f"{gateway.name} answers nothing right.")
     if streams:
         rig.load(gateway, Scenario("warm", True, 8, "mock-n50-d0", 50), 2000, seconds)
 

@@ -123,8 +123,8 @@ class Rig:
         command += ["-s", "-e", scenario.chunks] if scenario.stream else []
         command += ["-r", scenario.per_second] if scenario.per_second else []
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-        if done.stderr or not done.stdout:
-            print(f"{gateway.name}, {scenario.name}: {done.stderr[:500]}", file=sys.stderr)
+        if done.stderr:
+            print(f"\n{gateway.name}, {scenario.name}: {done.stderr.splitlines()[0][:200]}", file=sys.stderr)
         result: dict[str, float] = json.loads(done.stdout)
         return result
 
