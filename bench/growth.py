@@ -70,7 +70,9 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", default=sizes_of, help="sizes, the smallest first (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--home", type=Path, help="keep the databases here, and take those found here")
+    parser.add_argument(
+        "--home", type=lambda name: Path(name).resolve(), help="keep the databases here, and take those found here"
+    )
     return parser.parse_args()
 
 
