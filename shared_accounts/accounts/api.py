@@ -46,7 +46,7 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
     proof = proved(target, body["api_key"], body.get("models"), body.get("preset"))
     account = bring(body, proof.claimed(body.get("models")), settings)
     db.session.commit()
-    return {**_shown([account])[0], "discovered_models": proof.models}
+    return {**shown([account])[0], "discovered_models": proof.models}
 
 
 @blp.get("")
@@ -60,7 +60,7 @@ def listing(pagination_parameters: Any) -> list[dict[str, Any]]:
     pagination_parameters.item_count = db.session.query(Account).filter(mine).count()
     query = select(Account).where(mine).order_by(Account.id.desc())
     page = query.offset(pagination_parameters.first_item).limit(pagination_parameters.page_size)
-    return _shown(list(db.session.scalars(page)))
+    return shown(list(db.session.scalars(page)))
 
 
 @blp.get("/<int:account_id>")
@@ -69,7 +69,7 @@ def listing(pagination_parameters: Any) -> list[dict[str, Any]]:
 @blp.refuses(401, 403, 404)
 def show(account_id: int) -> dict[str, Any]:
     """Show one of the caller's accounts."""
-    return _shown([contribution.mine(g.person.id, account_id)])[0]
+    return shown([contribution.mine(g.person.id, account_id)])[0]
 
 
 @blp.patch("/<int:account_id>")
@@ -87,7 +87,7 @@ def change(body: dict[str, Any], account_id: int) -> dict[str, Any]:
     contribution.change(account, body, settings_now())
     trail.record("account.changed", on=g.person.id, target=f"account:{account_id}", fields=sorted(body))
     db.session.commit()
-    return _shown([account])[0]
+    return shown([account])[0]
 
 
 @blp.delete("/<int:account_id>")
@@ -178,7 +178,8 @@ def _state(account: Account) -> str:
     return "cooling" if account.state == "active" and is_cooling else account.state
 
 
-def _shown(accounts: list[Account]) -> list[dict[str, Any]]:
+def shown(accounts: list[Account]) -> list[dict[str, Any]]:
+    """Return the caller's accounts as she sees them, with their windows."""
     used = windows.current(accounts, reference=settings_now().reference_allowance_tokens)
     names = [name for name in AccountSchema._declared_fields if name not in {"windows", "owner"}]  # noqa: SLF001
     return [

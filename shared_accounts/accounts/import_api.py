@@ -101,16 +101,17 @@ def import_accounts(query: dict[str, Any]) -> dict[str, Any]:
     """
     refuse_silenced()
     rows, rehearsal = _rows(query["dry_run"])
+    judged(rows)
+    (rehearse if rehearsal else store)(rows, settings_now())
+    return importing.report(rows)
+
+
+def judged(rows: list[Row]) -> None:
+    """Refuse the rows that cannot be imported, after their upstreams were asked; raises `RateLimitExceeded`."""
     importing.judge(rows, guard(), may_share=standing.allowance(g.person.id).may_share)
     count_probes(1 + len(importing.good(rows)) // _ROWS_PER_VISIT)
-    settings = settings_now()
     db.session.rollback()
     importing.prove(rows, guard(), current_app.extensions["wire"])
-    if rehearsal:
-        _rehearse(rows, settings)
-    else:
-        _store(rows, settings)
-    return importing.report(rows)
 
 
 def _rows(dry_run: bool) -> tuple[list[Row], bool]:  # noqa: FBT001
@@ -120,7 +121,8 @@ def _rows(dry_run: bool) -> tuple[list[Row], bool]:  # noqa: FBT001
     return [Row(number, given) for number, given in enumerate(body["accounts"], 1)], body["dry_run"] or dry_run
 
 
-def _store(rows: list[Row], settings: Settings) -> None:
+def store(rows: list[Row], settings: Settings) -> None:
+    """Import what is good, row by row; one that is refused now stops no other."""
     for row in importing.good(rows):
         try:
             row.account_id = bring(row.body, row.models, settings).id
@@ -133,7 +135,7 @@ def _store(rows: list[Row], settings: Settings) -> None:
     db.session.commit()
 
 
-def _rehearse(rows: list[Row], settings: Settings) -> None:
+def rehearse(rows: list[Row], settings: Settings) -> None:
     """Find what only the database knows, that is, which credentials are here already; and undo it."""
     for row in importing.good(rows):
         try:

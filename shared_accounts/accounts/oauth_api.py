@@ -17,7 +17,9 @@ from flask import Response, current_app, g
 from shared_accounts.accounts import api as accounts_api
 from shared_accounts.accounts import consent, contribution, upstream_oauth
 from shared_accounts.accounts.consent import Consents
+from shared_accounts.accounts.models import Account
 from shared_accounts.accounts.oauth_schemas import OAuthDeparture, OAuthProviders, OAuthReturn, OAuthWish
+from shared_accounts.accounts.probe import Proof
 from shared_accounts.accounts.schemas import ContributedSchema
 from shared_accounts.auth import throttle, tickets
 from shared_accounts.auth.guards import refuse_silenced, signed_in
@@ -33,10 +35,12 @@ from shared_accounts.extensions import db
 from shared_accounts.json_bodies import Door
 from shared_accounts.outbound.visits import BadAnswer, NoAnswer
 from shared_accounts.requests_in import settings
+from shared_accounts.setting_values import UpstreamOAuth
 from shared_accounts.users import standing
 
 blp = Door("account-oauth", __name__, url_prefix="/api/accounts/oauth", description="Accounts by their owner's consent")
 
+CALLBACK = "/api/accounts/oauth/callback"
 _KIND = "account-oauth"
 _SECONDS = 600
 _WAY_BACK = "Nearly done: copy the address of this page and paste it where you began.\n"
@@ -63,6 +67,12 @@ def authorize(body: dict[str, Any]) -> dict[str, Any]:
     terms allow you to share.
     """
     refuse_silenced()
+    url, state = depart(body)
+    return {"authorization_url": url, "state": state, "expires_in": _SECONDS}
+
+
+def depart(body: dict[str, Any]) -> tuple[str, str]:
+    """Note what is wished for, commit it, and return where to consent and the `state` that finds it again."""
     throttle.visit()
     provider = consent.provider(body["provider"])
     if body.get("sharing") == "shared":
@@ -73,8 +83,7 @@ def authorize(body: dict[str, Any]) -> dict[str, Any]:
     kept = {"user_id": g.person.id, "verifier": verifier, "wish": body}
     state = tickets.issue(_vault(), _KIND, kept, seconds=_SECONDS)
     db.session.commit()
-    url = consent.address(provider, state=state, verifier=verifier)
-    return {"authorization_url": url, "state": state, "expires_in": _SECONDS}
+    return consent.address(provider, state=state, verifier=verifier), state
 
 
 @blp.get("/callback")
@@ -100,14 +109,24 @@ def callback(body: dict[str, str]) -> Any:
     """
     refuse_silenced()
     answer = upstream_oauth.read_answer(body["callback_url"]) if "callback_url" in body else body
-    begun = taken(_KIND, answer, field=next(iter(body)))
+    account, proof, is_new = finish(answer, field=next(iter(body)))
+    db.session.commit()
+    return {**accounts_api.shown([account])[0], "discovered_models": proof.models}, 201 if is_new else 200
+
+
+def finish(answer: dict[str, str], *, field: str) -> tuple[Account, Proof, bool]:
+    """Spend an answer and contribute, or renew, what was wished for; tells whether it is new. The caller commits."""
+    begun = taken(_KIND, answer, field=field)
     wish = begun["wish"]
     with explained():
         tokens = consent.exchange(begun, answer["code"])
     account, proof = _consents().accept(g.person.id, wish, tokens)
-    db.session.commit()
-    shown = accounts_api._shown([account])[0]  # noqa: SLF001
-    return {**shown, "discovered_models": proof.models}, 200 if "account_id" in wish else 201
+    return account, proof, "account_id" not in wish
+
+
+def comes_back(provider: UpstreamOAuth) -> bool:
+    """Tell whether this provider sends a browser that has consented to us, and not somewhere it cannot load."""
+    return provider.redirect_uri in {"", f"{settings().public_url}{CALLBACK}"}
 
 
 def taken(kind: str, answer: dict[str, str], *, field: str) -> dict[str, Any]:

@@ -28,10 +28,17 @@ blp = Door("admin-prices", __name__, url_prefix="/api/admin/prices", description
 @blp.refuses(422)
 def list_prices(filters: dict[str, Any], pagination_parameters: PaginationParameters) -> list[dict[str, Any]]:
     """List the versions of prices, by model, of each the one valid from the latest moment first."""
-    page, wanted = pagination_parameters, price_list.versions(**filters)
-    page.item_count = db.session.scalar(select(func.count()).select_from(wanted.order_by(None).subquery())) or 0
-    found = db.session.execute(wanted.offset(page.first_item).limit(page.page_size))
-    return [_shown(price, counts=counts) for price, counts in found]
+    page = pagination_parameters
+    found, page.item_count = listed(page.page, page.page_size, **filters)
+    return found
+
+
+def listed(number: int, size: int, **filters: Any) -> tuple[list[dict[str, Any]], int]:
+    """Return one page of versions, and how many there are in all."""
+    wanted = price_list.versions(**{"model": None, "only_counting": False, **filters})
+    total = db.session.scalar(select(func.count()).select_from(wanted.order_by(None).subquery())) or 0
+    found = db.session.execute(wanted.offset((number - 1) * size).limit(size))
+    return [_shown(price, counts=counts) for price, counts in found], total
 
 
 @blp.get("/unpriced")
@@ -53,14 +60,19 @@ def lay_down_price(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
     Requests that were closed before keep their price until an operator runs `flask usage reprice`.
     """
+    shown, is_new = put(body)
+    db.session.commit()
+    return shown, 201 if is_new else 200
+
+
+def put(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Add a version to the list; tells whether it is new, for what counts then anyway is not. The caller commits."""
     cached = body["input"] if body["cached"] is None else body["cached"]
     amounts = body["input"], body["output"], cached
     who = {"currency": body["currency"], "since": body["valid_from"], "actor_id": g.person.id}
     price, is_new = price_list.lay_down(body["model"], amounts=amounts, **who)
     counts = db.session.scalar(select(price_list.counts()).where(ModelPrice.id == price.id))
-    shown = _shown(price, counts=bool(counts))
-    db.session.commit()
-    return shown, 201 if is_new else 200
+    return _shown(price, counts=bool(counts)), is_new
 
 
 def _shown(price: ModelPrice, *, counts: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from shared_accounts.console.forms import Errors
 from shared_accounts.console.language import say
 from shared_accounts.errors import InvalidRequest, ServiceError, TooManyRequests
 from shared_accounts.extensions import db
+from shared_accounts.requests_in import settings as startup_settings
 from shared_accounts.users import standing
 
 _KIND = "contribution"
@@ -131,4 +132,10 @@ def _effects(body: dict[str, Any], models: list[str]) -> tuple[list[Effect], boo
 def _asked(errors: Errors) -> str:
     filled = {name: request.form.get(name, "")[:500] for name in _SHOWN}
     filled["preset"] = filled["preset"] or request.args.get("preset", "openai")
-    return render_template("screens/contribute.html", presets=presets.ALL, errors=errors, filled=filled)
+    return render_template(
+        "screens/contribute.html",
+        presets=presets.ALL,
+        providers=startup_settings().upstream_oauth_providers,
+        errors=errors,
+        filled=filled,
+    )

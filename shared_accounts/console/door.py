@@ -15,6 +15,7 @@ from typing import Any, ParamSpec
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as Answer
 
+from shared_accounts.accounts import oauth_api
 from shared_accounts.auth import guards
 from shared_accounts.auth.browser_api import wants_page
 from shared_accounts.console import cookies, csrf, refused
@@ -39,6 +40,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+_ANSWER = ("code", "state", "error")
 _NEWS = ("sign_in_code", "sign_in_error")
 _PROGRAMS = ("/api", "/v1", "/assets", "/metrics")
 
@@ -129,9 +131,12 @@ def _enter() -> None:
 
 @blueprint.before_app_request
 def _receive() -> Answer | None:
-    """Show browsers the way in at `/`; programs get there what they always got."""
-    if request.path != "/" or request.method not in {"GET", "HEAD"} or not wants_page():
+    """Show browsers the way in at `/`, and the way on from a provider; programs get there what they always got."""
+    if request.method not in {"GET", "HEAD"} or request.path not in {"/", oauth_api.CALLBACK} or not wants_page():
         return None
+    if request.path == oauth_api.CALLBACK:
+        answer = {name: request.args[name] for name in _ANSWER if name in request.args}
+        return back("consented", **answer) if cookies.read(cookies.RENEWAL) else None
     news = {name: request.args[name] for name in _NEWS if name in request.args}
     return back("returned", **news) if news else back("overview")
 

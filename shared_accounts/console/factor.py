@@ -16,7 +16,7 @@ from shared_accounts.auth.guards import refuse_stale
 from shared_accounts.auth.models import Session
 from shared_accounts.auth.refused import WrongCode
 from shared_accounts.auth.schemas import Code
-from shared_accounts.console import forms
+from shared_accounts.console import forms, qr
 from shared_accounts.console.door import act, back, page
 from shared_accounts.console.language import say
 from shared_accounts.errors import ServiceError, TooManyRequests
@@ -35,7 +35,7 @@ def begin_factor() -> Any:
     refuse_stale()
     secret, uri = factors.begin(g.person.id, g.person.username, vault())
     db.session.commit()
-    return _shown(secret=secret, uri=uri)
+    return _shown(secret=secret, uri=uri, code_picture=qr.picture(uri, say("The same as a QR code")))
 
 
 @act("/profile/second-factor/confirm")
@@ -61,6 +61,24 @@ def confirm_factor() -> Any:
     return _shown(codes=codes)
 
 
+@act("/profile/second-factor/codes")
+def renew_codes() -> Any:
+    """Replace the recovery codes, after a code, and show the new ones this once; the old ones are worthless."""
+    given, errors = forms.load(Code(), forms.values())
+    if errors:
+        return _shown(renewing=errors["code"]), 422
+    try:
+        prove_code(given["code"])
+    except ServiceError as refusal:
+        return _shown(renewing=say(refusal.message)), 422
+    except RateLimitExceeded:
+        return _shown(renewing=say(TooManyRequests.message)), 429
+    codes = factors.renew_recovery_codes(g.person.id, vault())
+    trail.record("second_factor.codes_renewed", on=g.person.id)
+    db.session.commit()
+    return _shown(codes=codes)
+
+
 @act("/profile/second-factor/remove")
 def remove_factor() -> Any:
     """Do without a second factor again, after a last code of it."""
@@ -81,5 +99,5 @@ def remove_factor() -> Any:
 
 
 def _shown(**state: Any) -> str:
-    enrolled = factors.enrolled(g.person.id)
-    return render_template("screens/second_factor.html", enrolled=enrolled, **state)
+    enrolled, left = factors.enrolled(g.person.id), factors.recovery_codes_left(g.person.id)
+    return render_template("screens/second_factor.html", enrolled=enrolled, left=left, **state)

@@ -43,6 +43,7 @@ def prepare(app: Flask) -> None:
         date=show.date_of,
         iso=show.iso,
         share=show.share,
+        price=show.price,
         translated=say,
     )
     app.jinja_env.globals.update(percent=show.percent, until=show.until, asset=asset, csrf_field=csrf_field)

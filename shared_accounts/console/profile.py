@@ -50,11 +50,12 @@ def change_password() -> Any:
 
 @act("/profile/preference")
 def prefer_accounts() -> Any:
-    """Have one's own accounts tried first, or everybody's."""
-    shared_first = request.form.get("first") == "shared"
+    """Have one's own accounts tried first, or everybody's, or one's own alone."""
+    first = request.form.get("first")
     with changing() as pool:
-        pool.set_preference(g.person.id, int(shared_first))
-        roster.get(g.person.id).prefer_shared = shared_first
+        pool.set_preference(g.person.id, int(first == "shared"))
+        user = roster.get(g.person.id)
+        user.prefer_shared, user.use_only_dedicated = first == "shared", first == "only"
     return back("profile", said="preference")
 
 
@@ -85,12 +86,16 @@ def _set_password(current: str | None, new: str) -> None:
 
 
 def _shown(errors: Errors) -> str:
-    names = {one.id: one.name for one in providers().values()}
+    names, mine = {one.id: one.name for one in providers().values()}, identities.mine(g.person.id)
+    linked = {one.provider for one in mine}
     return render_template(
         "screens/profile.html",
         user=roster.get(g.person.id),
         sessions=[(one, sessions.device(one.user_agent)) for one in sessions.live(g.person.id)],
-        identities=[(one, names.get(one.provider, one.provider)) for one in identities.mine(g.person.id)],
+        identities=[(one, names.get(one.provider, one.provider)) for one in mine],
+        linkable=[(key, name) for key, name in names.items() if key not in linked],
+        newly_linked=names.get(request.args.get("identity_linked", ""), ""),
+        link_error=request.args.get("sign_in_error", ""),
         has_factor=factors.enrolled(g.person.id),
         codes_left=factors.recovery_codes_left(g.person.id),
         zone=zone_name(),

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from shared_accounts.config import MICRO
 from shared_accounts.console.language import language, say, zone
+from shared_accounts.money import amounts
 
 _SHOWN = MICRO // 10_000
 _FAR_DAYS = 30
@@ -62,6 +63,12 @@ def seconds(milliseconds: float | None) -> str:
 def took(milliseconds: int) -> str:
     """Write how long a part of something took: milliseconds where it is short."""
     return f"{milliseconds} ms" if milliseconds < _A_SECOND else f"{milliseconds / 1000:.1f} s"
+
+
+def price(micro: int) -> str:
+    """Write an amount of money exactly, with two decimals at least."""
+    whole, _, decimals = amounts.exactly(micro).partition(".")
+    return f"{whole}.{decimals.rstrip('0'):0<2}"
 
 
 def now() -> datetime:

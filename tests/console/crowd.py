@@ -10,6 +10,7 @@ from shared_accounts.audit.models import AuditEntry
 from shared_accounts.auth.models import Identity, Session
 from shared_accounts.extensions import db
 from shared_accounts.metrics.models import JobRun
+from shared_accounts.money import price_list
 from shared_accounts.quotas import rule_changes
 from shared_accounts.usage.models import UsageHour
 from shared_accounts.users import invitations
@@ -37,6 +38,9 @@ def gathered(admin: User, *, name: str = "", **text: Any) -> None:
         _invitation(admin, uses, note, **kind)
     rule_changes.make_alias(text.get("alias", "sonnet"), "claude-sonnet")
     rule_changes.lay_down(text.get("model", "gpt-5-mini"), group="gpt-5", weights=(250, 2000, 25), reference=2_000_000)
+    price_list.lay_down(
+        "gpt-5", amounts=(1_250_000, 10_000_000, 125_000), currency="USD", since=None, actor_id=admin.id
+    )
     _disabled(people[-1], admin, text.get("reason", "its provider asked us to"))
     for act, on, details in (
         ("user.silenced", people[2], {}),

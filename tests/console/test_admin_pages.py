@@ -298,3 +298,17 @@ def test_the_audit_log_is_read_by_act_and_by_name(boss, lin):
     assert "user.silenced" not in boss.get("/admin/audit?act=quota").text
     assert "No line matches" in boss.get("/admin/audit?actor=nobody-here").text
     assert boss.get("/admin/audit?act=%00&actor=%00&page=-3").status == 200
+
+
+def test_a_price_is_laid_down_once_and_counts(boss):
+    fields = {"model": "gpt-5", "currency": "USD", "input": "1.25", "output": "10", "cached": ""}
+    first = boss.follow(boss.send(boss.get("/admin/prices/new"), "/admin/prices", **fields))
+    again = boss.follow(boss.send(boss.get("/admin/prices/new"), "/admin/prices", **fields))
+    bad = boss.send(boss.get("/admin/prices/new"), "/admin/prices", **{**fields, "currency": "dollar", "input": "-1"})
+
+    assert "The price counts from now on" in first.text
+    assert "1.25" in first.text
+    assert "That price counts already" in again.text
+    assert wrong(bad) == {"currency", "input"}
+    assert len(rows("model_prices")) == 1
+    assert "No line matches" in boss.get("/admin/prices?model=nothing").text

@@ -7,14 +7,16 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from shared_accounts.extensions import db
 from tests import factories
 from tests.conftest import rows
-from tests.console import world
+from tests.console import crowd, places, world
 from tests.console.reader import Reader
 
 CANARY = "\"><img src=x onerror=alert(1)>'{{7*7}}"
+CANARIES = {"canary": CANARY}
 
 
 def acts(app, number=1):
@@ -105,6 +107,37 @@ def test_what_people_write_stays_text(app, signed_in):
             assert page.status == 200, path
             assert "<img" not in page.source, path
             assert "49" not in page.source.partition("alert(1)")[2][:20], path
+
+
+WRITTEN = {
+    "users": ("username",),
+    "accounts": ("name", "state_reason"),
+    "account_events": ("reason",),
+    "api_keys": ("name", "description"),
+    "sessions": ("user_agent", "address"),
+    "identities": ("name",),
+    "invitations": ("note",),
+    "model_prices": ("model",),
+}
+"""What people, or their browsers, write; besides what the crowd is told to write."""
+
+
+def test_on_no_screen_anything_anybody_wrote_becomes_more_than_text(signed_in, session):
+    admin = world.settled(username="boss", role="admin")
+    crowd.gathered(admin, name=CANARY, note=CANARY, reason=CANARY, alias=f"a{CANARY}", model=f"m{CANARY}")
+    paths = places.every()
+    for lang in ("en", "zh"):
+        browser = signed_in(admin, lang=lang)
+        for table, columns in WRITTEN.items():
+            for column in columns:
+                told = "concat(:canary, id::text)" if column == "username" else ":canary"
+                session.execute(text(f"update {table} set {column} = {told} where id::text <> '{admin.id}'"), CANARIES)
+        session.commit()
+        for screen, path in paths.items():
+            page = browser.get(path)
+            assert page.status == 200, screen
+            assert "<img" not in page.source, screen
+            assert "49" not in page.source.partition("alert(1)")[2][:20], screen
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
