@@ -57,7 +57,10 @@ def begin_consent() -> Any:
 @page("/accounts/consent/return")
 def consented() -> Any:
     """Finish what a provider's page has sent the browser back with."""
-    return _finished({name: request.args[name] for name in _ANSWER if name in request.args})
+    answer = {name: request.args[name] for name in _ANSWER if name in request.args}
+    if not answer:
+        raise NotFound
+    return _finished(answer)
 
 
 @act("/accounts/consent/return")
