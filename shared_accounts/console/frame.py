@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, g, request, url_for
+from flask import Flask, Response, g, request, url_for
 from markupsafe import Markup
 from sqlalchemy import func, select
 
@@ -92,6 +93,17 @@ def csrf_field() -> Markup:
 def asset(name: str) -> str:
     """Return a file's address, which changes when the file does."""
     return url_for("console.static", filename=name, v=_version(name))
+
+
+@blueprint.after_request
+def _keep(response: Response) -> Response:
+    """Let browsers keep a file that was asked for by its version; of another release's they must not keep ours."""
+    name = (request.view_args or {}).get("filename", "")
+    if request.endpoint == "console.static" and response.status_code < HTTPStatus.BAD_REQUEST:
+        asked = request.args.get("v")
+        if asked and asked == _version(name):
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
 
 
 @cache

@@ -73,5 +73,5 @@ def opened(chromium: Any, home: str, size: dict[str, int], light: str, lang: str
         timezone_id="Asia/Shanghai",
         **options,
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)  # a machine may be slow, and a test no worse for it
     return Watched(context.new_page(), home)

@@ -8,6 +8,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 
 from shared_accounts import console
+from shared_accounts.console import frame
 from shared_accounts.console.language import catalogue
 from shared_accounts.extensions import db
 from tests import factories
@@ -94,6 +95,17 @@ def test_files_are_served_to_everybody(client):
             assert answer.status_code == 200
             assert answer.mimetype == {"css": "text/css", "svg": "image/svg+xml", "mjs": "text/javascript"}[name[-3:]]
     assert client.get("/assets/../door.py").status_code == 404
+
+
+def test_a_file_that_is_asked_for_by_its_version_is_kept_and_no_other(client):
+    with client.application.test_request_context():
+        named = frame.asset("console.css")
+    kept = {}
+    for address in (named, "/assets/console.css", "/assets/console.css?v=another-release", "/assets/nothing.css?v=1"):
+        with client.get(address) as answer:
+            kept[address] = "immutable" in answer.headers.get("Cache-Control", "")
+
+    assert list(kept.values()) == [True, False, False, False]
 
 
 def test_a_browser_gets_a_page_where_there_is_nothing_and_a_program_json(client, reader):
