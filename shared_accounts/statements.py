@@ -36,6 +36,7 @@ _PLANS = " ".join(
         "enable_seqscan=off",
         "enable_hashjoin=off",
         "enable_mergejoin=off",
+        "enable_material=off",
         "jit=off",
     )
 )
@@ -81,6 +82,8 @@ class Statements:
             return self._pool.run(self._calls[name], values)
         except psycopg2.errors.QueryCanceled as error:
             raise DatabaseUnavailable from error
+        except psycopg2.errors.LockNotAvailable:
+            raise  # only a statement that set itself a limit, and its caller knows what to do then
         except _LOST:
             # When one connection is lost, a restart has usually taken the others too.
             self._pool.forget_idle()
@@ -118,7 +121,7 @@ class _Pool:
                 cursor.execute(call, values)
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
             sound = True
-        except (psycopg2.IntegrityError, psycopg2.DataError):
+        except (psycopg2.IntegrityError, psycopg2.DataError, psycopg2.errors.LockNotAvailable):
             sound = True
             raise
         else:

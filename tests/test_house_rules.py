@@ -31,6 +31,7 @@ LADDER = [
         "errors",
         "crypto",
         "statements",
+        "group_commit",
         "extensions",
         "clockwork",
         "green",
@@ -65,7 +66,7 @@ MAY_SEE_THE_REQUEST = {
     "requests_in",
     "refusals",
 }
-MAY_MOVE_A_BALANCE = {"quotas.ledger", "quotas.refill"}
+MAY_MOVE_A_BALANCE = {"quotas.ledger", "quotas.moves", "quotas.refill"}
 REQUEST_BOUND = {"request", "g", "session", "current_app"}
 MOVES_A_BALANCE = re.compile(r"update\s+quota_pools|insert\s+into\s+(quota_pools|ledger_entries)", re.IGNORECASE)
 

@@ -46,5 +46,9 @@ case when accounts.state <> 'active' then 'it is ' || replace(accounts.state, '_
     when not {{own}} and accounts.member_per_day is not null and {_MEMBER_TODAY} >= accounts.member_per_day
         then 'your share of it for the day is used'
     when accounts.max_concurrency is not null
-        and not has_slot('account', accounts.id, accounts.max_concurrency, {{id}}) then 'it is busy' end"""
-"""To be formatted with `own`, `caller`, `model_group`, `reference` and `id`, each an SQL expression."""
+        and (not {{counting}} or not has_slot('account', accounts.id, accounts.max_concurrency, {{id}}))
+        then 'it is busy' end"""
+"""To be formatted with `own`, `caller`, `model_group`, `reference`, `id` and `counting`, each an SQL expression.
+
+Where it is not `counting`, an account with a limit is taken for busy: slots are counted for one exchange at a time.
+"""

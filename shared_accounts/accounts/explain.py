@@ -32,6 +32,7 @@ select accounts.id, accounts.name, accounts.sharing, accounts.cooling_until, acc
         model_group=":model_group",
         reference=":reference",
         id="cast(:nobody as uuid)",
+        counting="true",
     )
 } as why_not
 from accounts

@@ -25,19 +25,18 @@ from shared_accounts.users.roster import Caller
 __all__ = ["VERIFIED", "Candidate", "Skip", "Supply", "load"]
 
 VERIFIED = f"""
-weighed as materialized (
-    select accounts.id, accounts.owner_id, accounts.owner_id = caller.user_id as own, {
+select accounts.id, accounts.owner_id, accounts.owner_id = caller.user_id as own, {
     WHY_NOT.format(
         own="(accounts.owner_id = caller.user_id)",
         caller="caller.user_id",
-        model_group="{model_group}",
-        reference="{reference}",
-        id="{id}",
+        model_group="asked.model_group",
+        reference="asked.reference",
+        id="asked.id",
+        counting="{counting}",
     )
 } as why_not
-    from accounts, caller where accounts.id = {{account_id}} and caller.state = 'active'),
-account as materialized (select id, owner_id, own from weighed where why_not is null)"""
-"""The chosen account, if it may serve this caller now; `weighed` says why not."""
+from accounts where accounts.id = asked.account_id and caller.state = 'active'"""
+"""The account that `asked` names, and why it may not serve this caller now, if it may not."""
 
 _EVERYBODYS = Whose("shared")
 _UNLIMITED = 100  # an account without a limit counts as if it had this one

@@ -1,13 +1,10 @@
-"""The only code that moves a balance.
+"""The only code that moves a balance, with `moves.py`, its part that runs in the gateway's statements.
 
 Invariant: whoever changes `balance` or `reserved` holds the pool's row lock, assigns both columns from the
 locked row and adds the entry that says why, in the same transaction. (PostgreSQL tests a CHECK against the
 statement's snapshot before it notices that the row has moved on, so relative updates after a lock fail
 falsely; a single conditional `reserved + x` is the one safe exception.) Pools are locked in id order, and a
 reservation before its pool: no two writers can wait for each other in a circle.
-
-The hot path's two moves are SQL fragments, `RESERVE` and `SETTLE`, woven by the gateway into one statement
-each with the work of its neighbours.
 """
 
 from __future__ import annotations
@@ -21,50 +18,6 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from shared_accounts.extensions import db
 from shared_accounts.quotas.models import Credit, LedgerEntry, QuotaPool
 from shared_accounts.quotas.refill import refill
-
-RESERVE = """
-claim as (
-    update quota_pools pool set reserved = pool.reserved + {estimate}
-    from caller, account
-    where caller.state = 'active' and not account.own and {estimate} > 0
-      and pool.user_id = caller.user_id and pool.model_group = {model_group}
-      and pool.balance - pool.reserved >= {estimate}
-      and not exists (select from reservations where id = {id})
-    returning pool.id),
-reserved as (
-    insert into reservations (id, pool_id, amount) select {id}, claim.id, {estimate} from claim returning id)"""
-"""Set the estimate aside, if the account is somebody else's and the pool holds it; once per exchange."""
-
-RAISE = """
-held as materialized (
-    select id, pool_id, amount from reservations where id = {id} and state = 'open' for update),
-claim as (
-    update quota_pools pool set reserved = pool.reserved + {estimate} - held.amount
-    from held
-    where pool.id = held.pool_id and held.amount < {estimate}
-      and pool.balance - pool.reserved >= {estimate} - held.amount
-    returning pool.id),
-raised as (
-    update reservations set amount = {estimate} from claim where reservations.id = {id} returning reservations.id)"""
-"""Raise an open reservation to this estimate, if the pool holds the difference; raising it again changes nothing."""
-
-SETTLE = """
-freed as (
-    update reservations set state = case when {cost} > 0 then 'settled' else 'released' end
-    where id = {id} and state = 'open' and {due} returning pool_id, amount),
-locked as materialized (
-    select pool.id, pool.balance, pool.reserved, freed.amount
-    from freed join quota_pools pool on pool.id = freed.pool_id for update of pool),
-bill as materialized (
-    select locked.*, case when {paid} then least({cost}, locked.amount + locked.balance - locked.reserved) else 0 end
-        as charge from locked),
-moved as (
-    update quota_pools pool set balance = bill.balance - bill.charge, reserved = bill.reserved - bill.amount
-    from bill where pool.id = bill.id),
-entry as (
-    insert into ledger_entries (pool_id, kind, amount, balance_after, exchange_id)
-    select id, 'spend', -charge, balance - charge, {id} from bill where charge > 0)"""
-"""Replace a reservation by its true cost, at most once; the charge is min(cost, reservation + free balance)."""
 
 
 @dataclass(frozen=True, slots=True)
