@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import flask_migrate
 from cryptography.fernet import Fernet
@@ -117,7 +118,7 @@ def prepare() -> tuple[Account, Caller]:
     return account, caller
 
 
-def fill(with_these: list[str], **sizes: int) -> None:
+def fill(with_these: list[str], **sizes: Any) -> None:
     """Run statements that take their time, and leave the tables as after a quiet hour."""
     for statement in with_these:
         db.session.execute(text("set local statement_timeout = 0"))

@@ -1,10 +1,11 @@
-"""What do statistics, the log's first page and counting an hour cost with millions of lines?
+"""What do statistics, the log's first page and counting an hour cost with millions of lines, and do they grow?
 
-    .venv/bin/python -m bench.usage_seeded [--lines 2000000] [--days 90] [--users 1000] [--accounts 200] [--rounds 5]
+    .venv/bin/python -m bench.usage_seeded [--lines 1000000,10000000] [--days 90] [--users 1000] [--accounts 200]
+        [--rounds 5]
 
 A few people use most, as people do: of a thousand the busiest makes every tenth call. Each has one program, two
 keys and two models, and lands on any of four accounts. Medians of what PostgreSQL computes (Linux tells) and of what
-we wait, the hours being counted.
+we wait; all hours are counted but the one that is not over, which is read from the log.
 """
 
 from __future__ import annotations
@@ -27,28 +28,37 @@ from shared_accounts.config import load
 from shared_accounts.extensions import db
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
 from shared_accounts.usage import lines, rollup
+from shared_accounts.usage.months import Month
 from shared_accounts.usage.stats import DAY, count, stats
 from shared_accounts.usage.wanted import Wanted
 
+# A month is filled before it has indexes, and gets them all at once when it becomes a part of the log.
+MONTH = "create table {table} (like usage_log including defaults including constraints) with (fillfactor = 80)"
 LINES = """
-    insert into usage_log (id, user_id, api_key_id, account_id, contributor_id, model, model_group, endpoint, stream,
+    insert into {table} (id, user_id, api_key_id, account_id, contributor_id, model, model_group, endpoint, stream,
         worker, state, outcome, basis, estimate, cost, charged, prompt_tokens, completion_tokens, cached_tokens,
         first_byte_ms, total_ms, opened_at, closed_at, lease_until, client_app)
-    select uuidv7(at - now()), who, who * 2 + (n % 10 = 0)::int, account, account,
+    select (left(first_usage_id(at)::text, 14) || '7' || substr(gen_random_uuid()::text, 16))::uuid,
+        who, who * 2 + (n % 10 = 0)::int, account, account,
         'model-' || (who + (n % 4 = 0)::int) % 5, 'model', '/v1/chat/completions', n % 3 = 0, 'seed', 'closed',
         case when n % 50 = 0 then 'failed' else 'served' end,
         case when n % 50 = 0 then 'released' else 'measured' end,
         900, 500, 500, 800, 150, 20, 300, 2000 + n % 1000, at, at, at,
         case who % 3 when 0 then 'AntiHub-Web' when 1 then 'cli' end
     from generate_series(1, :lines) n,
+        lateral (select :now - (:lines - n) * make_interval(days => :days) / :lines as at) timed,
         lateral (select 1 + floor(:users * power(random(), 3) + n * 0)::bigint as who) someone,
-        lateral (select 1 + (who * 7 + floor(4 * random()))::bigint % :accounts as account,
-            date_trunc('hour', now()) - (:lines - n) * make_interval(days => :days) / :lines as at) seed"""
+        lateral (select 1 + (who * 7 + floor(4 * random()))::bigint % :accounts as account) seed
+    where at >= :start and at < :end"""
+ATTACH = """
+    alter table usage_log attach partition {table}
+    for values from (first_usage_id(:start)) to (first_usage_id(:end))"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("lines", 2_000_000), ("days", 90), ("users", 1000), ("accounts", 200), ("rounds", 5)):
+    parser.add_argument("--lines", default="1000000,10000000")
+    for name, default in (("days", 90), ("users", 1000), ("accounts", 200), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
@@ -57,17 +67,19 @@ def main() -> None:
         postgres.start()
         ends.callback(redis.stop)
         redis.start()
-        create_database(postgres.url("postgres"), "seeded")
-        app = create_app(load(_environment(postgres.url("seeded"), redis.url())))
-        with app.app_context():
-            flask_migrate.upgrade(directory=str(ROOT / "migrations"))
-            run(wanted)
+        for lines in map(int, wanted.lines.split(",")):
+            create_database(postgres.url("postgres"), f"seeded_{lines}")
+            app = create_app(load(_environment(postgres.url(f"seeded_{lines}"), redis.url())))
+            with app.app_context():
+                flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+                run(wanted, lines)
+                db.session.remove()
+                db.engine.dispose()
 
 
-def run(wanted: argparse.Namespace) -> None:
-    """Fill the log, ask; count the hours, ask again."""
-    fill([LINES], lines=wanted.lines, days=wanted.days, users=wanted.users, accounts=wanted.accounts)
-    sizes()
+def run(wanted: argparse.Namespace, lines: int) -> None:
+    """Fill the log, count its hours, and ask."""
+    seed(lines, days=wanted.days, users=wanted.users, accounts=wanted.accounts)
     started, hours = time.perf_counter(), 0
     while rollup.count_next():
         db.session.commit()
@@ -78,6 +90,19 @@ def run(wanted: argparse.Namespace) -> None:
     sizes()
     ask(wanted.rounds)
     print(f"{'hours that are late, in two days':<44}{clocked(late, wanted.rounds)} ms")
+
+
+def seed(lines: int, **sizes: int) -> None:
+    """Fill as many months of the log as there are days, instead of the empty one it begins with."""
+    now = datetime.now(UTC)
+    month = Month((now - timedelta(days=sizes["days"])).replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+    fill([f"drop table {Month(now).table}"])
+    while month.start < now:
+        span = {"start": month.start, "end": month.end}
+        steps = [step.format(table=month.table) for step in (MONTH, LINES, ATTACH)]
+        fill(steps[:2], lines=lines, now=now, **sizes, **span)
+        fill(steps[2:], **span)
+        month = Month(month.end)
 
 
 def ask(rounds: int) -> None:
@@ -91,6 +116,11 @@ def ask(rounds: int) -> None:
         "everybody's, one model": Wanted(viewer=1, scope="all", start=month, model="model-1"),
         "everybody's, one account": Wanted(viewer=1, scope="all", start=month, account_id=1),
         "everybody's, one key": Wanted(viewer=1, scope="all", start=month, api_key_id=2),
+        "her own, one key": Wanted(viewer=1, start=month, api_key_id=2),
+        "her own, one model": Wanted(viewer=1, start=month, model="model-1"),
+        "her own, one account": Wanted(viewer=1, start=month, account_id=9),
+        "everybody's, failed": Wanted(viewer=1, scope="all", start=month, success=False),
+        "everybody's, one program": Wanted(viewer=1, scope="all", start=month, client_app="cli"),
         "everybody's, all time": Wanted(viewer=1, scope="all"),
     }
     for name, one in people.items():
@@ -126,10 +156,11 @@ def clocked(act: Callable[[], object], rounds: int) -> str:
 def sizes() -> None:
     found = db.session.execute(
         text("""
-        select relname, reltuples::bigint, pg_size_pretty(pg_relation_size(oid)) from pg_class
-        where relname ~ '^usage_' and relkind in ('r', 'i') and reltuples > 0 order by 1""")
+        select regexp_replace(relname, '_\\d{4}_\\d\\d', ''), sum(reltuples)::bigint,
+            pg_size_pretty(sum(pg_relation_size(oid))), pg_size_pretty(sum(pg_indexes_size(oid)))
+        from pg_class where relname ~ '^usage_' and relkind = 'r' and reltuples > 0 group by 1 order by 1""")
     )
-    print("; ".join(f"{name} {rows:,} ({size})" for name, rows, size in found))
+    print("; ".join(f"{name} {rows:,} ({size}, indexes {more})" for name, rows, size, more in found))
     db.session.rollback()
 
 

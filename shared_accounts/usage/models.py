@@ -98,17 +98,9 @@ class Measures:
     money: Mapped[int]
 
 
-class UsageHour(Measures, db.Model):  # type: ignore[name-defined,misc]
-    """The closed lines of an hour that are alike, added up. No key is 0, no program and no currency the empty text."""
+class ByPerson(Measures):
+    """Whose lines, and what they have in common. No key is 0, no program and no currency the empty text."""
 
-    __tablename__ = "usage_hours"
-    __table_args__ = (
-        Index("usage_hours_user_id_idx", "user_id", "hour"),
-        Index("usage_hours_account_id_idx", "account_id", "hour"),
-        Index("usage_hours_contributor_id_idx", "contributor_id", "hour", postgresql_where=text(BY_OTHERS)),
-    )
-
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(primary_key=True)
     api_key_id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(primary_key=True)
@@ -120,15 +112,56 @@ class UsageHour(Measures, db.Model):  # type: ignore[name-defined,misc]
     currency: Mapped[str] = mapped_column(primary_key=True)
 
 
-class UsageTotal(Measures, db.Model):  # type: ignore[name-defined,misc]
-    """The same without the people: everybody's hours, for questions about all of them together."""
+class OfEverybody(Measures):
+    """The same without the people, for questions about all of them together."""
 
-    __tablename__ = "usage_totals"
-
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
     own: Mapped[bool] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     endpoint: Mapped[str] = mapped_column(primary_key=True)
     client_app: Mapped[str] = mapped_column(primary_key=True)
     outcome: Mapped[str] = mapped_column(primary_key=True)
     currency: Mapped[str] = mapped_column(primary_key=True)
+
+
+def _ways(table: str, time: str) -> tuple[Index, ...]:
+    """Return the indexes by which somebody's sums are found."""
+    return (
+        Index(f"{table}_user_id_idx", "user_id", time),
+        Index(f"{table}_account_id_idx", "account_id", time),
+        Index(f"{table}_contributor_id_idx", "contributor_id", time, postgresql_where=text(BY_OTHERS)),
+        Index(f"{table}_api_key_id_idx", "api_key_id", time, postgresql_where=text("api_key_id <> 0")),
+    )
+
+
+class UsageHour(ByPerson, db.Model):  # type: ignore[name-defined,misc]
+    """The closed lines of an hour that are alike, added up."""
+
+    __tablename__ = "usage_hours"
+    __table_args__ = _ways("usage_hours", "hour")
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+
+
+class UsageTotal(OfEverybody, db.Model):  # type: ignore[name-defined,misc]
+    """Everybody's hours."""
+
+    __tablename__ = "usage_totals"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+
+
+class UsageDay(ByPerson, db.Model):  # type: ignore[name-defined,misc]
+    """The hours of a day (UTC) that are alike, added up."""
+
+    __tablename__ = "usage_days"
+    __table_args__ = _ways("usage_days", "day")
+
+    day: Mapped[datetime] = mapped_column(primary_key=True)
+
+
+class UsageDayTotal(OfEverybody, db.Model):  # type: ignore[name-defined,misc]
+    """Everybody's days."""
+
+    __tablename__ = "usage_day_totals"
+
+    day: Mapped[datetime] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""Keep the log's hourly sums.
+"""Keep the log's sums by hour, and with them those by day.
 
 Invariant: every hour up to the latest in `usage_hours` is counted, exactly as the log has it; what was opened later is
 read from the log. So nobody has to remember how far counting went, and questions are answered to the last line at
@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, delete, func, insert, select, text
 
 from shared_accounts.extensions import db
+from shared_accounts.usage import days
 from shared_accounts.usage.measures import DIMENSIONS, MEASURES, from_log
 from shared_accounts.usage.models import UsageHour, UsageLog, UsageTotal
 
@@ -103,6 +104,7 @@ def _count(hour: datetime) -> None:
     sums = select(*alike, *(func.sum(getattr(UsageHour, name)) for name in MEASURES)).where(UsageHour.hour == hour)
     names = [column.key for column in alike]
     db.session.execute(insert(UsageTotal).from_select([*names, *MEASURES], sums.group_by(*alike)))
+    days.follow(hour)
 
 
 def transactions_from_before(moment: datetime) -> bool:

@@ -11,10 +11,12 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 from shared_accounts.json_bodies import Text
 from shared_accounts.usage.lines import NEWEST_FIRST, SORTS
 from shared_accounts.usage.models import OUTCOMES
-from shared_accounts.usage.stats import DAY, HOUR
+from shared_accounts.usage.parts import HOUR
+from shared_accounts.usage.stats import DAY
 from shared_accounts.usage.wanted import CONTRIBUTED, MINE, SCOPES
 
 FORMATS = ("csv", "jsonl")
+OWN, SHARED = "own", "shared"
 
 _DAY_ALONE = len("2026-11-30")
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
@@ -60,6 +62,13 @@ class Filters(Schema):
     model = Text(max=200, metadata={"description": "Also as `model_name`"})
     outcome = fields.String(validate=validate.OneOf(OUTCOMES))
     success = fields.Boolean()
+    config_type = fields.Boolean(
+        attribute="own",
+        truthy={OWN},
+        falsy={SHARED},
+        error_messages={"invalid": f"Must be one of: {OWN}, {SHARED}."},
+        metadata={"type": "string", "enum": [OWN, SHARED], "description": "Whose account served"},
+    )
     client_app = Text(max=64, metadata={"description": "What the request's `X-App` header said"})
     endpoint = Text(max=200)
 

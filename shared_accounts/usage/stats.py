@@ -6,9 +6,7 @@ With and without a time, for whoever asks, these are the sums over exactly the l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Row,
-    Select,
     Subquery,
     cast,
     func,
@@ -30,11 +27,11 @@ from sqlalchemy import (
 
 from shared_accounts.extensions import db
 from shared_accounts.usage import rollup
-from shared_accounts.usage.measures import MEASURES, from_log
-from shared_accounts.usage.models import UsageHour, UsageLog, UsageTotal
-from shared_accounts.usage.wanted import ALL, CONTRIBUTED, MINE, Wanted, between
+from shared_accounts.usage.measures import MEASURES
+from shared_accounts.usage.parts import HOUR, parts
+from shared_accounts.usage.wanted import ALL, CONTRIBUTED, MINE, Wanted
 
-HOUR, DAY = "hour", "day"
+DAY = "day"
 CURRENCY = "currency"
 
 _GROUPINGS = {
@@ -90,7 +87,7 @@ def _merged(rows: list[Row[Any]], **common: Any) -> SimpleNamespace:
 def _alike(wanted: Wanted, interval: str | None) -> Subquery:
     """Return the sums of lines that are alike in every dimension: few rows, so that each grouping is cheap."""
     names = (*_GROUPINGS[wanted.scope], CURRENCY)
-    part = union_all(*_parts(wanted, names)).subquery("part")
+    part = union_all(*parts(wanted, names, interval)).subquery("part")
     columns: list[ColumnElement[Any]] = [part.c[name] for name in names]
     if interval is not None:
         columns.append(
@@ -111,7 +108,8 @@ def series(wanted: Wanted, name: str, interval: str | None = None, zone: str = "
     Intervals are those of a zone's clock. Counted hours stay whole: where a day begins at half past by UTC, the hour
     that holds its midnight belongs to the day before.
     """
-    part = union_all(*_parts(wanted, (name,))).subquery("part")
+    finest = interval if interval is None or zone == "UTC" else HOUR
+    part = union_all(*parts(wanted, (name,), finest)).subquery("part")
     columns: list[ColumnElement[Any]] = [part.c[name].label("value")]
     if interval is not None:
         columns.append(func.date_trunc(interval, part.c.hour, zone, type_=DateTime(timezone=True)).label("at"))
@@ -124,7 +122,7 @@ def count(wanted: Wanted) -> int:
     """Return how many lines the log lists: of months that are gone, none."""
     kept = rollup.kept_since()
     # An hour at the edge has lost the lines whose ids were made before the month began: it is counted line by line.
-    part = union_all(*_parts(wanted, (), kept and kept + rollup.HOUR)).subquery()
+    part = union_all(*parts(wanted, (), earliest=kept and kept + rollup.HOUR)).subquery()
     return int(db.session.scalar(select(func.coalesce(func.sum(part.c.calls), 0))) or 0)
 
 
@@ -134,44 +132,3 @@ def _all_but(place: int, count: int) -> int:
     It has a bit for each column that is left out, the last one's lowest.
     """
     return (1 << (count + 1)) - 2 - (1 << (count - place))
-
-
-def _parts(wanted: Wanted, names: tuple[str, ...], earliest: datetime | None = None) -> Iterator[Select[Any]]:
-    """Yield queries for parts of the time that do not overlap: whole counted hours, and the lines around them."""
-    first, last = _whole_hours(wanted.start, wanted.end, rollup.through())
-    if earliest is not None and (first is None or first < earliest):
-        first = earliest
-    if last is None or (first is not None and first >= last):
-        yield _from_log(wanted, names, wanted.start, wanted.end)
-        return
-    table = UsageTotal if wanted.is_about_everybody else UsageHour
-    hours = select(*_columns(table, names)).where(*between(table.hour, first, last), *wanted.among(table))
-    yield hours
-    if wanted.start != first:
-        yield _from_log(wanted, names, wanted.start, first)
-    yield _from_log(wanted, names, last, wanted.end)
-
-
-def _whole_hours(
-    start: datetime | None, end: datetime | None, through: datetime | None
-) -> tuple[datetime | None, datetime | None]:
-    """Return the first and the end of the counted hours that lie in a time as a whole; no end: there are none."""
-    first = start and _hour(start + rollup.HOUR - datetime.resolution)
-    if through is None or end is None:
-        return first, through
-    return first, min(through, _hour(end))
-
-
-def _hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
-
-
-def _from_log(wanted: Wanted, names: tuple[str, ...], start: datetime | None, end: datetime | None) -> Select[Any]:
-    lines = from_log(*between(UsageLog.opened_at, start, end), *wanted.among(UsageLog))
-    return select(*_columns(lines.subquery().c, names))
-
-
-def _columns(source: Any, names: tuple[str, ...]) -> list[ColumnElement[Any]]:
-    own = {"own": source.user_id == source.contributor_id} if hasattr(source, "user_id") else {}
-    said = [(own[name] if name in own else getattr(source, name)).label(name) for name in (*names, "hour")]
-    return [*said, *(getattr(source, name) for name in MEASURES)]

@@ -37,6 +37,8 @@ class Wanted:
     model: str | None = None
     outcome: str | None = None
     success: bool | None = None
+    own: bool | None = None
+    """Whether those on one's own accounts, or those on other people's."""
     client_app: str | None = None
     endpoint: str | None = None
 
@@ -50,6 +52,9 @@ class Wanted:
         found = [getattr(table, name) == value for name in _EQUAL if (value := getattr(self, name)) is not None]
         if self.success is not None:
             found.append(table.outcome == "served" if self.success else table.outcome != "served")
+        if self.own is not None:
+            is_own = table.own if hasattr(table, "own") else table.user_id == table.contributor_id
+            found.append(is_own if self.own else ~is_own)
         return [*self._whose(table), *found]
 
     def lines(self) -> list[ColumnElement[bool]]:

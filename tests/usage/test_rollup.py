@@ -4,140 +4,23 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import defaultdict
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared_accounts.extensions import db
-from shared_accounts.money.models import ModelPrice
 from shared_accounts.usage import clock_api, rollup
-from shared_accounts.usage.models import BASES, OUTCOMES
 from shared_accounts.usage.stats import HOUR as BY_HOUR
 from shared_accounts.usage.stats import stats
 from shared_accounts.usage.wanted import Wanted
-from tests.conftest import rows
 from tests.gateway.scene import wait_until
 from tests.together import at_once, waiting
+from tests.usage.recount import by_hand_with_currencies, rolled_up, told
 from tests.usage.scene import HOUR, NOW, THIS_HOUR, by_hand, close, counted, line, log_lines, roll_up
 
 ROLL_UP = clock_api.roll_up_usage
 EVERYBODY = Wanted(viewer=1, scope="all")
-
-
-def told(found):
-    """Sums as people get them: money by currency."""
-    return {name: int(getattr(found, name)) for name in by_hand([]) if name != "money"}, found.costs
-
-
-def by_hand_with_currencies(lines):
-    """The same from the log."""
-    sums, currencies = by_hand(lines), currency_of()
-    sums.pop("money")
-    priced = [one for one in lines if one["state"] == "closed" and one["price_id"]]
-    costs = {currencies[one["price_id"]]: 0 for one in priced}
-    for one in priced:
-        costs[currencies[one["price_id"]]] += one["money"]
-    return sums, costs
-
-
-def currency_of():
-    return {price["id"]: price["currency"] for price in rows("model_prices")}
-
-
-def alike(one):
-    names = ("user_id", "api_key_id", "account_id", "contributor_id", "model", "endpoint", "client_app", "outcome")
-    currency = one["currency"] if "currency" in one else currency_of().get(one["price_id"], "")
-    return (*(one[name] or (0 if name == "api_key_id" else "") for name in names), currency)
-
-
-def log_by_hour():
-    """The counted part of the log, added up by hand: what `usage_hours` must be, row for row."""
-    through = rollup.through()
-    groups = defaultdict(list)
-    for one in log_lines():
-        if through is not None and one["opened_at"] < through:
-            groups[one["opened_at"].replace(minute=0, second=0, microsecond=0), alike(one)].append(one)
-    return {key: sums for key, lines in groups.items() if (sums := by_hand(lines))["calls"]}
-
-
-def rolled_up():
-    return {(row["hour"], alike(row)): {name: row[name] for name in by_hand([])} for row in rows("usage_hours")}
-
-
-def prices():
-    """Versions in two currencies."""
-    for currency in ("EUR", "USD") if not rows("model_prices") else ():
-        db.session.add(ModelPrice(model="m", currency=currency, prompt=1, completion=1, cached=1))
-        db.session.commit()
-    return [price["id"] for price in rows("model_prices")]
-
-
-def a_random_line(chance):
-    at = THIS_HOUR - chance.randrange(1, 30) * HOUR + chance.random() * HOUR
-    if chance.random() < 0.2:
-        at = NOW - chance.random() * (NOW - THIS_HOUR)
-    outcome = chance.choice(OUTCOMES)
-    price_id = chance.choice([None, *prices()])
-    return line(
-        at,
-        user=chance.randrange(1, 4),
-        account=chance.randrange(1, 4),
-        contributor=chance.randrange(1, 4),
-        api_key_id=chance.choice([None, 1, 2]),
-        model=chance.choice(["m", "n"]),
-        client_app=chance.choice([None, "cli"]),
-        outcome=outcome,
-        basis=chance.choice(BASES),
-        cost=chance.randrange(10**9),
-        charged=chance.randrange(10**6),
-        prompt_tokens=chance.choice([None, chance.randrange(10**6)]),
-        cached_tokens=chance.choice([None, 5]),
-        total_ms=chance.choice([None, chance.randrange(10**5)]),
-        price_id=price_id,
-        money=price_id and chance.randrange(10**9),
-    )
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_roll_ups_equal_the_log_after_late_lines_reruns_and_runs_that_die(committed, seed):
-    chance = random.Random(seed)
-    still_open = []
-    for _ in range(40):
-        act = chance.random()
-        if act < 0.5:
-            a_random_line(chance)
-        elif act < 0.6:
-            still_open.append(
-                line(THIS_HOUR - chance.randrange(0, 10) * HOUR, state="open", user=chance.randrange(1, 4))
-            )
-        elif act < 0.75 and still_open:
-            close(still_open.pop(chance.randrange(len(still_open))), cost=chance.randrange(100))
-        elif act < 0.85:
-            ROLL_UP()
-        elif act < 0.9:
-            rollup.count_next()
-            db.session.rollback()  # it died before its commit
-    for one in still_open:
-        close(one)
-    line(THIS_HOUR - HOUR)
-    clear_the_last_hours()
-
-    ROLL_UP()
-    ROLL_UP()
-
-    assert rolled_up() == log_by_hour()
-    assert rolled_up()
-    assert counted("usage_totals") == counted()
-    assert told(stats(EVERYBODY).total) == by_hand_with_currencies(log_lines())
-
-
-def clear_the_last_hours():
-    """As when the next hour is over: the run that counts one looks for late lines, too."""
-    for table in ("usage_hours", "usage_totals"):
-        db.session.execute(text(f"delete from {table} where hour >= :since"), {"since": THIS_HOUR - HOUR})
-    db.session.commit()
 
 
 @pytest.mark.parametrize("seed", range(4))
