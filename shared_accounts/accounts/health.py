@@ -24,7 +24,8 @@ with due as (
     select id from accounts where preset is distinct from '{presets.PLUGIN}' and (
         (state = 'broken' and coalesce(probed_at, '-infinity') < now() - interval '5 minutes')
         or (state = 'active' and coalesce(probed_at, created_at) < now() - interval '1 day' and not exists (
-            select from usage_log where account_id = accounts.id and opened_at > now() - interval '1 day')))
+            select from usage_log where account_id = accounts.id and opened_at > now() - interval '1 day'
+              and id >= first_usage_id(now() - interval '2 days'))))
     order by probed_at nulls first, id limit 1 for update skip locked)
 update accounts set probed_at = now() from due where accounts.id = due.id
 returning accounts.id, accounts.state"""

@@ -72,9 +72,11 @@ with spent as (
     select known.account_id, known.model_group, coalesce(sum(line.cost), 0) as used
     from account_windows known join accounts on accounts.id = known.account_id
         left join usage_log line on line.account_id = known.account_id and line.model_group = known.model_group
+            and line.opened_at > known.resets_at - window_hours * interval '1 hour' - interval '1 day'
             and line.closed_at > known.resets_at - window_hours * interval '1 hour' - interval '2 seconds'
     where known.resets_at > now() and not exists (select from usage_log recent
         where recent.account_id = known.account_id and recent.opened_at > now() - interval '1 day'
+          and recent.id >= first_usage_id(now() - interval '2 days')
           and (recent.state = 'open' or recent.closed_at > now() - interval '10 seconds'))
     group by known.account_id, known.model_group)
 update account_windows known set used = spent.used from spent

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from shared_accounts.console import show
 from shared_accounts.extensions import db
 from shared_accounts.keys.models import ApiKey
 from shared_accounts.metrics.models import JobRun
 from shared_accounts.quotas.models import LedgerEntry, QuotaPool
-from shared_accounts.usage.models import UsageLog
+from shared_accounts.usage import months
+from shared_accounts.usage.models import UsageHour, UsageLog
 
 _DAY = timedelta(days=1)
 _PROOF = "prove_ledger"
@@ -44,7 +45,9 @@ def today_and_yesterday(user_id: int) -> tuple[Period, Period]:
     now = show.now()
     midnight, start = show.midnight(now.date()), show.midnight(now.date() - _DAY)
     today, before = (UsageLog.opened_at >= midnight), (UsageLog.opened_at < now - _DAY)
-    hers = select(*_period(today), *_period(before)).where(UsageLog.user_id == user_id, UsageLog.opened_at >= start)
+    hers = select(*_period(today), *_period(before)).where(
+        UsageLog.user_id == user_id, UsageLog.opened_at >= start, *months.near(start, None)
+    )
     row = db.session.execute(hers).one()
     half = len(row) // 2
     return _read(row[:half]), _read(row[half:])
@@ -53,7 +56,7 @@ def today_and_yesterday(user_id: int) -> tuple[Period, Period]:
 def standing(user_id: int) -> Standing:
     """Return it in one look."""
     keys = select(func.count()).select_from(ApiKey).where(ApiKey.user_id == user_id).scalar_subquery()
-    called = select(UsageLog.id).where(UsageLog.user_id == user_id).exists()
+    called = or_(*(select(table).where(table.user_id == user_id).exists() for table in (UsageLog, UsageHour)))
     hers = select(QuotaPool.id).where(QuotaPool.user_id == user_id)
     entries = select(keys, called, func.count(), func.coalesce(func.sum(LedgerEntry.amount), 0))
     row = db.session.execute(entries.where(LedgerEntry.pool_id.in_(hers))).one()

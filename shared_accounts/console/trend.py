@@ -15,6 +15,7 @@ from shared_accounts.config import MICRO
 from shared_accounts.console import show
 from shared_accounts.console.language import zone
 from shared_accounts.extensions import db
+from shared_accounts.usage import months
 from shared_accounts.usage.models import UsageLog
 
 RANGES = {"24h": ("hour", 24), "7d": ("day", 7), "30d": ("day", 30)}
@@ -122,7 +123,7 @@ def starts(by: str, length: int, end: datetime | None = None) -> list[datetime]:
 def _counts(user_id: int, by: str, since: datetime) -> Counts:
     start: Any = func.date_trunc(by, UsageLog.opened_at, str(zone())).label("start")
     query = select(start, UsageLog.model_group, func.count()).where(
-        UsageLog.user_id == user_id, UsageLog.opened_at >= since
+        UsageLog.user_id == user_id, UsageLog.opened_at >= since, *months.near(since, None)
     )
     found = db.session.execute(query.group_by(start, UsageLog.model_group)).tuples()
     return {(moment, group): number for moment, group, number in found}

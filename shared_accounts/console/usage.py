@@ -16,7 +16,7 @@ from shared_accounts.console.frame import held
 from shared_accounts.usage import lines
 from shared_accounts.usage.export_api import sheet
 from shared_accounts.usage.schemas import FORMATS
-from shared_accounts.usage.stats import Stats, series, stats
+from shared_accounts.usage.stats import Stats, count, series, stats
 
 PAGE = 50
 _DEEPEST = 2000
@@ -40,7 +40,7 @@ def usage() -> Any:
         total=sums.total,
         served=sum(row.calls for row in sums.by["outcome"] if row.outcome == "served"),
         number=number,
-        pages=-(-sums.total.calls // PAGE),
+        pages=-(-count(what.wanted) // PAGE),
     )
 
 

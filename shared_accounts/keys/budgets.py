@@ -39,7 +39,9 @@ _RECOUNT = text("""
 insert into api_key_spend (api_key_id, hour, cost)
 select :key, coalesce(hour, '-infinity'), sum(cost) from (
     select date_trunc('hour', closed_at, 'UTC') as hour, cost from usage_log
-    where api_key_id = :key and state = 'closed' and cost > 0) as line
+    where api_key_id = :key and state = 'closed' and cost > 0
+    union all
+    select hour, cost from usage_hours where api_key_id = :key and hour < usage_kept_since()) as line
 group by rollup (hour) having sum(cost) > 0""")
 
 
@@ -90,7 +92,8 @@ def forgotten_at(key_id: int, one: Standing) -> datetime | None:
 def recount(key: ApiKey) -> None:
     """Count what a key has cost so far; its budget is set already, in the same transaction.
 
-    The open lines are locked, so each of them is counted once: here if it closes before, by its close if after.
+    The open lines are locked, so each of them is counted once: here if it closes before, by its close if after. What is
+    gone from the log is in the roll-ups.
     """
     db.session.execute(_OPEN_LINES, {"user": key.user_id, "key": key.id})
     db.session.execute(text("delete from api_key_spend where api_key_id = :key"), {"key": key.id})

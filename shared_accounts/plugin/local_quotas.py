@@ -1,14 +1,16 @@
 """What users may draw from our own pool and what they consumed, in the Plug-in API's shapes.
 
-A call is listed once it is over, at the time it began, and unless nothing was served. What it consumed is its true
-cost; `quota_before` and `quota_after` are the pool's balance, where a pool paid: a user's own accounts cost her none.
+A call is listed once it is over, at the time it began, and unless nothing was served, for as long as the usage log has
+it; in sums it stays for ever. What it consumed is its true cost; `quota_before` and `quota_after` are the pool's
+balance, where a pool paid: a user's own accounts cost her none.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import DBAPIError
 
 from shared_accounts.config import MICRO
@@ -19,6 +21,8 @@ from shared_accounts.plugin.pool import Answer, Span, moment, success
 from shared_accounts.quotas.forecast import units
 from shared_accounts.quotas.models import LedgerEntry, QuotaPool
 from shared_accounts.usage.models import UsageLog
+from shared_accounts.usage.stats import stats
+from shared_accounts.usage.wanted import Wanted
 
 _SHARED_POOL_SECONDS = 10.0
 
@@ -51,15 +55,11 @@ class LocalQuotas:
 
     def shared_pool(self, user_id: int) -> Answer:
         """See `PluginPool`; what accounts have left is at most ten seconds old."""
-        own = UsageLog.contributor_id == user_id
-        sums = select(
-            func.count(),
-            func.coalesce(func.sum(UsageLog.cost).filter(~own), 0),
-            func.coalesce(func.sum(UsageLog.cost).filter(own), 0),
-        )
-        calls, shared, private = db.session.execute(sums.where(_over(user_id))).one()
+        sums = stats(Wanted(viewer=user_id))
+        spent = {group.own: group.cost for group in sums.by["own"]}
+        shared, private = spent.get(False, 0), spent.get(True, 0)
         consumption = {
-            "total_requests": calls,
+            "total_requests": sums.total.calls - sums.total.released,
             "total_quota_consumed": float(shared + private) / MICRO,
             "shared_quota_consumed": float(shared) / MICRO,
             "private_quota_consumed": float(private) / MICRO,
@@ -83,10 +83,10 @@ class LocalQuotas:
 
     def consumption_stats(self, user_id: int, model_name: str) -> Answer:
         """See `PluginPool`; sums of nothing are null."""
-        sums = select(
-            func.count().label("calls"), func.sum(UsageLog.cost).label("cost"), func.max(UsageLog.opened_at).label("at")
-        )
-        return success(_stats(db.session.execute(sums.where(_over(user_id), UsageLog.model == model_name)).one()))
+        sums = stats(Wanted(viewer=user_id, model=model_name)).total
+        of_it = _over(user_id), UsageLog.model == model_name
+        latest = select(UsageLog.opened_at).where(*of_it).order_by(UsageLog.opened_at.desc()).limit(1)
+        return success(_stats(sums.calls - sums.released, sums.cost, db.session.scalar(latest)))
 
 
 def _over(user_id: int) -> ColumnElement[bool]:
@@ -107,11 +107,10 @@ def _shown(line: UsageLog, amount: int | None, balance_after: int | None) -> dic
     }
 
 
-def _stats(row: Row[Any]) -> dict[str, Any]:
-    average = None if row.cost is None else f"{row.cost / row.calls / MICRO:.6f}"
+def _stats(calls: int, cost: int, at: datetime | None) -> dict[str, Any]:
     return {
-        "total_requests": str(row.calls),
-        "total_quota_consumed": None if row.cost is None else units(int(row.cost)),
-        "avg_quota_consumed": average,
-        "last_used_at": row.at and moment(row.at),
+        "total_requests": str(calls),
+        "total_quota_consumed": units(cost) if calls else None,
+        "avg_quota_consumed": f"{cost / calls / MICRO:.6f}" if calls else None,
+        "last_used_at": at and moment(at),
     }
