@@ -17,7 +17,7 @@ from shared_accounts.json_bodies import Door
 from shared_accounts.usage import lines
 from shared_accounts.usage.answers import UsagePageAnswer, UsageStatsAnswer
 from shared_accounts.usage.schemas import LogsQuery, StatsQuery
-from shared_accounts.usage.shown_api import groups_shown, line_shown, sums_shown
+from shared_accounts.usage.shown_api import groups_shown, kind, line_shown, sums_shown
 from shared_accounts.usage.stats import count, stats
 from shared_accounts.usage.wanted import ALL, Wanted
 
@@ -38,7 +38,12 @@ def show_stats(query: dict[str, Any]) -> dict[str, Any]:
     wanted = wanted_by(query)
     found = stats(wanted, interval)
     span = {"start_date": wanted.start, "end_date": wanted.end}
-    data = {"range": span, "config_type": None, **sums_shown(found.total), **groups_shown(found)}
+    data = {
+        "range": span,
+        "config_type": wanted.own if wanted.own is None else kind(wanted.own),
+        **sums_shown(found.total),
+        **groups_shown(found),
+    }
     return {"success": True, "data": data}
 
 

@@ -10,6 +10,7 @@ from shared_accounts.quotas.forecast import units
 from shared_accounts.usage import lines
 from shared_accounts.usage.answers import UsageLineSchema
 from shared_accounts.usage.models import BASES, UsageLog
+from shared_accounts.usage.schemas import OWN, SHARED
 from shared_accounts.usage.stats import Stats
 from shared_accounts.usage.wanted import CONTRIBUTED, Wanted
 
@@ -75,7 +76,7 @@ def line_shown(  # noqa: PLR0917 - as `lines` has them
         "api_key": api_key if line.user_id == wanted.viewer else None,
         "account_id": line.account_id,
         "account": account if line.contributor_id == wanted.viewer else None,
-        "config_type": _kind(line.user_id == line.contributor_id),
+        "config_type": kind(line.user_id == line.contributor_id),
         "model_name": line.model,
         "endpoint": line.endpoint,
         "method": "POST",
@@ -109,11 +110,12 @@ def _group(name: str, rows: list[SimpleNamespace]) -> list[dict[str, Any]]:
 def _common(name: str, value: Any, names: dict[int, str]) -> dict[str, Any]:
     """Return what a group has in common, under its own name; what the roll-ups write for nothing is null."""
     if name == "own":
-        return {"config_type": _kind(value)}
+        return {"config_type": kind(value)}
     if name in _NAMED:
         return {name: value or None, _NAMED[name]: names.get(value)}
     return {"model_name" if name == "model" else name: value or None}
 
 
-def _kind(is_own: bool) -> str:  # noqa: FBT001 - it is what it is called
-    return "own" if is_own else "shared"
+def kind(is_own: bool) -> str:  # noqa: FBT001 - it is what it is called
+    """Return the word for whose account served."""
+    return OWN if is_own else SHARED

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
 
 from shared_accounts.extensions import db
 from shared_accounts.usage import rollup
+from shared_accounts.usage.stats import series
+from shared_accounts.usage.wanted import Wanted
 from tests import factories
+from tests.conftest import rows
 from tests.usage.scene import HOUR, NOW, THIS_HOUR, line, log_lines
 
 PATHS = ("/api/usage/stats", "/api/usage/requests/stats")
@@ -261,6 +266,24 @@ def test_groups_say_what_they_have_in_common(ask, alice):
     assert calls(found["by_config_type"], "config_type") == {"shared": 1, "own": 1}
 
 
+@pytest.mark.parametrize("are_counted", [False, True])
+def test_it_matters_whose_account_served_to_who_asks_for_one_kind(ask, sign_in, alice, are_counted):
+    for contributor, cost in ((alice, 1_000_000), (2, 2_000_000), (2, 2_000_000)):
+        line(THIS_HOUR - HOUR, user=alice, contributor=contributor, cost=cost)
+    if are_counted:
+        rollup.count_next()
+        db.session.commit()
+
+    own, shared = ask(config_type="own"), ask(config_type="shared")
+    assert (own["config_type"], own["total_quota_consumed"]) == ("own", "1.0000")
+    assert (shared["config_type"], shared["total_quota_consumed"]) == ("shared", "4.0000")
+    assert [len(ask("/api/usage/requests/logs", config_type=one)["logs"]) for one in ("own", "shared")] == [1, 2]
+    everybodys = sign_in(factories.admin()).get(PATHS[0], query_string={"scope": "all", "config_type": "own"}).json
+    assert everybodys["data"]["total_quota_consumed"] == "1.0000"
+    refused = sign_in(alice).get(PATHS[0], query_string={"config_type": "kiro"})
+    assert (refused.status_code, list(refused.json["errors"]["query"])) == (422, ["config_type"])
+
+
 def test_with_and_without_a_time_the_sums_are_the_same(ask, alice):
     for hour in range(30):
         line(THIS_HOUR - hour * HOUR, user=alice, cost=hour)
@@ -271,3 +294,24 @@ def test_with_and_without_a_time_the_sums_are_the_same(ask, alice):
 
     assert {**always, "range": None} == {**in_time, "range": None}
     assert always["total_requests"] == len(log_lines()) == 30
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/New_York"])
+@pytest.mark.parametrize("interval", ["hour", "day", "month"])
+def test_sums_by_interval_go_by_the_zones_clock_however_far_back_days_are_counted(session, zone, interval):
+    begun = THIS_HOUR.replace(hour=0) - timedelta(days=40)
+    for hours in range(0, 40 * 24, 13):
+        line(begun + hours * HOUR, cost=hours)
+    while rollup.count_next():
+        pass
+    assert len(rows("usage_days")) > 30
+
+    expected = defaultdict(int)
+    for one in log_lines():
+        local = one["opened_at"].astimezone(ZoneInfo(zone)).replace(minute=0, second=0, microsecond=0)
+        least = {"hour": {}, "day": {"hour": 0}, "month": {"hour": 0, "day": 1}}[interval]
+        expected[local.replace(**least)] += one["cost"]
+
+    found = series(Wanted(viewer=1, scope="all"), "model", interval, zone)
+    assert {row.at: row.cost for row in found} == expected
+    assert [row.cost for row in series(Wanted(viewer=1), "model")] == [sum(expected.values())]
