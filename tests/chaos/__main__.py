@@ -35,6 +35,9 @@ from shared_accounts.config import MICRO, load
 from shared_accounts.extensions import db
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
 from shared_accounts.quotas import proof
+from shared_accounts.usage import rollup
+from shared_accounts.usage.stats import stats
+from shared_accounts.usage.wanted import Wanted
 from tests import factories
 from tests.chaos.trouble import Trouble
 
@@ -149,13 +152,15 @@ class Chaos:
             lines = db.session.execute(text("select estimate, state, outcome, charged from usage_log")).all()
             broken = proof.verify()
             pools = db.session.execute(text("select sum(balance), sum(reserved) from quota_pools")).one()
-            refilled = int(db.session.scalar(text("select sum(amount) from ledger_entries where kind = 'refill'")) or 0)
+            refilled, spent = (self._entered(kind) for kind in ("refill", "spend"))
+            live, counted = self._added_up()
         base = min(line.estimate for line in lines) - 4 * min(call for call in served)
         by_call: dict[int, list] = collections.defaultdict(list)
         for line in lines:
             by_call[(line.estimate - base) // 4].append(line)
         charged = {call for call, found in by_call.items() if any(line.charged for line in found)}
         twice = [call for call, found in by_call.items() if len(found) > 1]
+        chargeable = charged | set(served)
         still_open = [line for line in lines if line.state == "open"]
         whole = {call for call, answer in self.answers.items() if answer == "whole"}
         for problem in broken:
@@ -178,7 +183,30 @@ class Chaos:
              int(USERS * RICH + refilled - pools[0] - sum(line.charged for line in lines)),
              pools[0] + sum(line.charged for line in lines) == USERS * RICH + refilled),
             ("broken invariants", len(broken), not broken),
+            ("chargeable exchanges", len(chargeable), len(chargeable) > 0),
+            ("chargeable exchanges that have not exactly one line", n := sum(len(by_call[one]) != 1 for one in chargeable),
+             n == 0),
+            ("micro-units spent by the ledger", -spent, spent == -sum(line.charged for line in lines)),
+            ("of them in the statistics, from the log", live[1], live == (len(lines), -spent)),
+            ("of them in the statistics, from the roll-ups", counted[1], counted == (len(lines), -spent)),
         ]  # fmt: skip
+
+    def _added_up(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Lines and what they were charged, as the statistics have it: before their hours are counted, and after."""
+        everybody, found = Wanted(viewer=0, scope="all"), []
+        hours = text("select distinct date_trunc('hour', opened_at, 'UTC') as hour from usage_log order by hour")
+        for hour in (None, *db.session.scalars(hours)):
+            if hour is not None:
+                rollup.recount(hour)
+                db.session.commit()
+            total = stats(everybody).total
+            found.append((total.calls, total.charged))
+        return found[0], found[-1]
+
+    def _entered(self, kind: str) -> int:
+        return int(
+            db.session.scalar(text("select sum(amount) from ledger_entries where kind = :kind"), {"kind": kind}) or 0
+        )
 
     def stop(self) -> None:
         for process in reversed(self.processes):
