@@ -60,6 +60,16 @@ def test_a_failure_is_noted_as_such(noted):
     assert (row["last_outcome"], row["succeeded"], row["failed"], row["found"]) == ("failed", 0, 1, None)
 
 
+def test_failures_in_a_row_are_counted_until_one_succeeds(committed, noted):
+    failing = [noted(a_job_that_fails)["failed_in_a_row"] for _ in range(3)]
+    assert failing == [1, 2, 3]
+
+    committed.execute(text("update job_runs set task = 'a_job_that_looks' where task = 'a_job_that_fails'"))
+    committed.commit()
+
+    assert noted(a_job_that_looks)["failed_in_a_row"] == 0
+
+
 def test_called_by_hand_a_task_leaves_no_note(committed):
     a_job_that_looks(3)
 

@@ -6,14 +6,20 @@ watchers, a task delivered twice or one that dies leave as many letters to send 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from shared_accounts.alerts import events
-from shared_accounts.alerts.models import EMAIL, WEBHOOK
+from shared_accounts.alerts.models import EMAIL, WEBHOOK, Alert
 from shared_accounts.config import Settings
+from shared_accounts.errors import TooManyRequests
 from shared_accounts.extensions import db
+from shared_accounts.users.models import User
+
+_AN_HOUR = timedelta(hours=1)
+_MOST_TESTS = 5
 
 _ALONE = text("select pg_try_advisory_xact_lock(hashtextextended('alerts', 0))")
 
@@ -62,7 +68,14 @@ def ledger_was_proved(settings: Settings, problems: int) -> int:
 
 
 def test(settings: Settings, user_id: int) -> int:
-    """Write an alert down that only tries whether a user's letters arrive; returns 1."""
+    """Write an alert down that only tries whether a user's letters arrive; returns 1.
+
+    Raises `TooManyRequests` for more than a few in an hour: the address is hers only if what she typed is true.
+    """
+    db.session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+    lately = (Alert.kind == "test") & (Alert.user_id == user_id) & (Alert.raised_at > func.now() - _AN_HOUR)
+    if (db.session.scalar(select(func.count()).where(lately)) or 0) >= _MOST_TESTS:
+        raise TooManyRequests(f"You may send {_MOST_TESTS} tests an hour.", retry_after=int(_AN_HOUR.total_seconds()))
     return _raise(events.TEST, settings, {"user": user_id})
 
 

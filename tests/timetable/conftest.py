@@ -246,8 +246,9 @@ def deliver_alerts(app, committed, start, with_settings):
     owner = factories.user()
     with with_settings(webhook_allowed_hosts=("127.0.0.1",)):
         preferences.change(owner.id, {"webhook_url": server.url}, vault=app.extensions["vault"], allowed=("127.0.0.1",))
-        for _ in range(7):
-            raising.test(app.extensions["settings"], owner.id)
+        for number in range(7):
+            factories.quota_pool(owner, balance=0, model_group=f"g{number}")
+        raising.watch(app.extensions["settings"])
         first, second = (row["id"] for row in rows("alerts order by id limit 2"))
         change("update alert_deliveries set due_at = now() + interval '1 hour' where alert_id = :id", id=first)
         change("update alert_deliveries set state = 'sent' where alert_id = :id", id=second)
