@@ -27,12 +27,15 @@ from shared_accounts.users.models import User
 
 _MOST_ATTEMPTS = 8
 
-# Two minutes are longer than a letter takes; then four, eight, and so on: eight attempts are eight hours.
+# Two minutes are longer than a letter takes; then four, eight, and so on: eight attempts are eight hours. The part that
+# locks stands before the update: within it PostgreSQL may run it once per row, and take a different one each time.
 _TAKE = text("""
+with due as materialized (
+    select alert_id, channel from alert_deliveries where state = 'due' and due_at <= now()
+    order by due_at, alert_id limit 1 for update skip locked)
 update alert_deliveries letter
 set attempts = attempts + 1, due_at = now() + interval '2 minutes' * 2 ^ least(attempts, 8)
-from (select alert_id, channel from alert_deliveries where state = 'due' and due_at <= now()
-    order by due_at, alert_id limit 1 for update skip locked) due
+from due
 where letter.alert_id = due.alert_id and letter.channel = due.channel
 returning letter.alert_id, letter.channel, letter.attempts""")
 

@@ -286,7 +286,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_a_webhook_leads_nowhere_inside(url, receiver):
+def test_a_webhook_leads_nowhere_inside(url):
     with pytest.raises((Unprocessable, Undelivered)) as refused:
         webhook.send(url, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "alert-1", 1, b"{}", allowed=())
 
