@@ -11,6 +11,7 @@ from flask import Flask
 from shared_accounts.console import (  # noqa: F401 - their views hang on the blueprint once they are imported
     account,
     accounts,
+    alerts,
     bring_many,
     code,
     consent,

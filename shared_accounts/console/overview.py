@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import g, render_template
 
-from shared_accounts.console import figures, holdings, pools, trend
+from shared_accounts.console import alerts, figures, holdings, pools, trend
 from shared_accounts.console.door import page
 
 
@@ -25,6 +25,7 @@ def overview() -> Any:
         trend=trend.of(g.person.id),
         usable=sum(one.available > 0 for one in mine),
         next_refill=min((one.next_refill for one in mine if one.next_refill), default=None),
+        news=alerts.news(),
         proof=figures.last_proof(),
         next_proof=figures.next_proof(),
         is_new=not (held and so_far.keys and so_far.has_called),

@@ -17,6 +17,7 @@ def members() -> dict[str, str]:
     return {
         "overview": "/overview",
         "overview-month": "/overview?range=30d",
+        "alerts": "/alerts",
         "accounts": "/accounts",
         "contribute": "/accounts/new",
         "account": f"/accounts/{accounts[0]}",
@@ -38,8 +39,6 @@ def members() -> dict[str, str]:
         "usage-of-others": "/usage?whose=others",
         "usage-none": "/usage?day=2020-02-02",
         "usage-charts": "/usage/charts?period=30d&by=account&measure=units",
-        "usage-charts-month": f"/usage/charts?period=all&by=key&account={accounts[0]}",
-        "usage-charts-of-others": "/usage/charts?whose=others&by=member",
         "statement": "/usage/statement",
         **_exchanges(),
         "playground": "/playground",
@@ -53,8 +52,8 @@ def members() -> dict[str, str]:
 
 
 def _exchanges() -> dict[str, str]:
-    """Return one exchange of each end, one on the reader's own account and one of somebody else on it."""
-    told = db.session.query(UsageLog).filter(UsageLog.attempts != []).order_by(UsageLog.opened_at)
+    """Return an exchange that was served, one that was not, one on the reader's own account and one of others on it."""
+    told = db.session.query(UsageLog).filter(UsageLog.attempts != [], UsageLog.outcome.in_(("served", "failed")))
     return {f"exchange-{_kind(one)}": f"/usage/{one.id}" for one in told}
 
 

@@ -33,7 +33,7 @@ def looked_at(committed):
     return found
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)  # dozens of screens, and machines may be busy
 @pytest.mark.parametrize(
     ("size", "light", "lang"), LOOKS, ids=lambda part: part if isinstance(part, str) else part["width"]
 )

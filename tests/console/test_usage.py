@@ -200,3 +200,31 @@ def test_a_statement_opens_with_what_the_month_before_closed_with(browser, lin):
     assert "Opening balance \u22121.23 4567 Used \u22120.00 0001 Closing balance \u22121.23 4568" in february
     assert "Statement for January 2026" in january
     assert rows("quota_pools")[0]["balance"] == 3 * MICRO
+
+
+def test_an_alert_is_read_once_and_where_it_goes_is_laid_down(signed_in, session):
+    browser = signed_in(world.settled())
+    overview = browser.get("/overview")
+    assert "Little quota left for deepseek" in overview.text
+
+    browser.send(overview, "/alerts/read", alert_id=rows("alerts")[0]["id"])
+    assert "Little quota left for deepseek" not in browser.get("/overview").text
+    page = browser.get("/alerts")
+    assert "1 is to be read" in page.text
+    wrong = browser.send(page, "/alerts/preferences", email="nobody", webhook_url="http://127.0.0.1/x")
+    right = browser.send(page, "/alerts/preferences", email="lin@example.com", by_email=["quota_low"])
+
+    assert wrong.status == 422
+    assert right.location == "/alerts?said=saved"
+    assert (rows("alert_preferences")[0]["email"], rows("alert_preferences")[0]["by_email"]) == (
+        "lin@example.com",
+        ["quota_low"],
+    )
+
+
+def test_another_ones_alert_looks_like_none(browser, signed_in):
+    world.settled()
+    page = browser.get("/alerts")
+
+    token = page.form("/alerts/preferences").fields["csrf"]
+    assert browser.post("/alerts/read", {"csrf": token, "alert_id": str(rows("alerts")[0]["id"])}).status == 404

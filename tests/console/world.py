@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, insert
 
 from shared_accounts.accounts.models import Account, AccountEvent, AccountUse, AccountWindow
+from shared_accounts.alerts.models import Alert
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
 from shared_accounts.metrics.models import JobRun
@@ -40,6 +41,11 @@ def settled(**user: Any) -> User:
     laptop, _ = factories.api_key(lin, name="laptop · aider")
     factories.api_key(lin, name="Open WebUI")
     _explained(lin, marta, studio, laptop.id)
+    ends = {"key_id": laptop.id, "key": laptop.name, "expires_at": "2030-01-01T00:00:00+00:00"}
+    low = {"model_group": "deepseek", "balance": "0.0000", "capacity": "2.0000", "refill_per_hour": "0.4000"}
+    for kind, details, read in (("quota_low", low, None), ("key_expiring", ends, None), ("quota_low", low, func.now())):
+        about = {"subject": f"{lin.id}-{read is None}", "episode": 1, "details": details}
+        db.session.add(Alert(kind=kind, user_id=lin.id, read_at=read, over_at=read, **about))
     db.session.commit()
     return lin
 
