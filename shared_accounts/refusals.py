@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared_accounts.errors import BodyTooLarge, DatabaseUnavailable, ServiceError, TooManyRequests
 from shared_accounts.extensions import limiter
-from shared_accounts.requests_in import is_call
+from shared_accounts.requests_in import is_call, speaks_google
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ def register(app: Flask) -> None:
 
 def render(error: ServiceError) -> Response:
     """Answer a refusal in the shape the path asks for, with the headers clients act on."""
-    shape = next((shape for prefix, shape in SHAPES.items() if request.path.startswith(prefix)), None)
+    where = "/v1beta" if speaks_google() else request.path
+    shape = next((shape for prefix, shape in SHAPES.items() if where.startswith(prefix)), None)
     body = shape(error) if shape else openai_body(error) if _speaks_openai() else _our_body(error)
     response = jsonify(body)
     response.status_code = error.status

@@ -18,6 +18,8 @@ from shared_accounts.errors import BodyTooLarge, InvalidRequest
 _CHUNK = 65536
 _PATIENCE_SECONDS = 10.0
 _CALLS = ("/v1/", "/v1beta/", "/api/plugin-api/chat/", "/api/plugin-api/v1beta/")
+_GOOGLES_KEY = "x-goog-api-key"
+_GOOGLES_VERBS = (":generateContent", ":streamGenerateContent")
 _OPENAI_VERSION = "2020-10-01"
 _A_MINUTE = 60
 
@@ -28,6 +30,13 @@ class PagesOnly(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return no session under `/v1`."""
         return None if request.path.startswith(("/v1/", "/v1beta/")) else super().open_session(app, request)
+
+
+def speaks_google() -> bool:
+    """Tell whether a client of Gemini's own API asks: at paths of its own, or, the later ones, at `/v1/models`."""
+    if request.path.startswith("/v1/models"):
+        return _GOOGLES_KEY in request.headers or request.path.endswith(_GOOGLES_VERBS)
+    return request.path.startswith("/v1beta/")
 
 
 class Body:

@@ -25,7 +25,7 @@ from shared_accounts.errors import Forbidden, InvalidApiKey, NotSignedIn, UserDi
 from shared_accounts.extensions import db, statements
 from shared_accounts.json_bodies import Refusal
 from shared_accounts.keys import keyring
-from shared_accounts.requests_in import settings
+from shared_accounts.requests_in import settings, speaks_google
 from shared_accounts.users.models import User
 from shared_accounts.users.roster import Caller
 
@@ -34,8 +34,6 @@ R = TypeVar("R")
 
 _A_MINUTE = timedelta(minutes=1)
 _KEY_HEADERS = ("x-api-key", "api-key")
-_GOOGLES = "/v1beta/"
-"""Where clients of Gemini's own API call, who send their key in a header of Google's."""
 
 statements.register(
     "session_seen",
@@ -120,7 +118,7 @@ def credential() -> Credential:
     to guess.
     """
     names: tuple[str, ...] = _KEY_HEADERS
-    if request.path.startswith(_GOOGLES):
+    if speaks_google():
         names = (*names, "x-goog-api-key")
         if "key" in request.args:
             raise NotSignedIn("Send the key in the header x-goog-api-key: addresses end up in logs.")

@@ -1,4 +1,7 @@
-"""The doors for Gemini's own clients, at Google's paths; answered by accounts whose upstreams speak their API."""
+"""The doors for Gemini's own clients, at Google's paths; answered by accounts whose upstreams speak their API.
+
+Google's clients say `/v1beta` up to their second version, and `/v1` from the third on: both are the same doors.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from shared_accounts import refusals
 from shared_accounts.accounts import generating
 from shared_accounts.auth import guards
-from shared_accounts.errors import ServiceError
+from shared_accounts.errors import ModelNotFound, ServiceError
 from shared_accounts.gateway import key_limits
 from shared_accounts.gateway.dialects import generate
 from shared_accounts.gateway.dialects.generate_words import refusal
@@ -24,20 +27,33 @@ _VERBS = ["generateContent", "streamGenerateContent"]
 @blueprint.get("/v1beta/models")
 def models() -> Response:
     """List the models the caller can ask for in Gemini's own words."""
+    return jsonify({"models": [_model(name) for name in _names()]})
+
+
+@blueprint.get("/v1beta/models/<path:name>")
+def model(name: str) -> Response:
+    """Show one of them."""
+    if name not in _names():
+        raise ModelNotFound
+    return jsonify(_model(name))
+
+
+def _names() -> list[str]:
     caller = guards.caller()
     gateway: Gateway = current_app.extensions["gateway"]
     served = generating.models_for(caller)
     allowed = key_limits.models_for(caller, request.remote_addr)
-    names = [one.name for one in allowed if gateway.rules.of(one.name).model in served]
-    return jsonify({"models": [_model(name) for name in names]})
+    return [one.name for one in allowed if gateway.rules.of(one.name).model in served]
 
 
+@blueprint.post("/v1/models/<path:model>:generateContent")
 @blueprint.post("/v1beta/models/<path:model>:generateContent")
 def generate_content(model: str) -> Response:
     """Answer a request in Gemini's own words."""
     return _generate(model, streams=False)
 
 
+@blueprint.post("/v1/models/<path:model>:streamGenerateContent")
 @blueprint.post("/v1beta/models/<path:model>:streamGenerateContent")
 def stream_generate_content(model: str) -> Response:
     """Answer in events with `alt=sse`, else with one JSON list."""

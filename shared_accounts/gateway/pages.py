@@ -73,6 +73,7 @@ _GATEWAY = {
     "passthrough.transcriptions": _Route({**_TEXT, _EVENTS: told.UpstreamAnswer}, takes={_FORM: told.AudioForm}),
     "passthrough.translations": _Route(_TEXT, takes={_FORM: told.AudioForm}),
     "generate.models": _Route({_JSON: spoken.GeminiModelList}, _READING),
+    "generate.model": _Route({_JSON: spoken.GeminiModel}, (*_READING, 404)),
     "generate.generate_content": _Route({_JSON: told.UpstreamAnswer}, takes={_JSON: spoken.GenerateRequest}),
     "generate.stream_generate_content": _Route(
         {_JSON: told.UpstreamAnswer, _EVENTS: told.UpstreamAnswer}, takes={_JSON: spoken.GenerateRequest}
@@ -80,6 +81,7 @@ _GATEWAY = {
 }
 _REFUSALS: dict[str, type[Schema]] = {
     "/v1/messages": spoken.MessagesRefusal,
+    "/v1/models/<path:model>:": spoken.GoogleRefusal,
     "/v1beta/": spoken.GoogleRefusal,
     "/v1/": told.OpenAIRefusal,
 }
@@ -92,7 +94,7 @@ def describe(app: Flask) -> None:
     api.spec.components.security_scheme("x-api-key", key)
     about = (
         "OpenAI's, Anthropic's and Gemini's APIs over everybody's accounts; bearer is a key or a token. "
-        "Under `/v1beta` it may come as `x-goog-api-key`, too."
+        "From Gemini's clients it may come as `x-goog-api-key`, too."
     )
     api.spec.tag({"name": "gateway", "description": about})
     for rule in app.url_map.iter_rules():

@@ -15,10 +15,11 @@ from shared_accounts.accounts import catalogue
 from shared_accounts.auth import guards
 from shared_accounts.errors import ModelNotFound, ServiceError
 from shared_accounts.gateway import chat as chats
-from shared_accounts.gateway import key_limits, translating
+from shared_accounts.gateway import generate_api, key_limits, translating
 from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.serving_api import serve
+from shared_accounts.requests_in import speaks_google
 
 blueprint = Blueprint("v1", __name__)
 
@@ -28,7 +29,9 @@ _PASSED = ("anthropic-version", "anthropic-beta")
 @blueprint.get("/v1/models")
 @blueprint.get("/api/plugin-api/models")
 def models() -> Response:
-    """List the models the caller can use; to Anthropic's clients in their shape."""
+    """List the models the caller can use; to Anthropic's and Google's clients in their shapes."""
+    if speaks_google():
+        return generate_api.models()
     found = key_limits.models_for(guards.caller(), request.remote_addr)
     if "anthropic-version" in request.headers:
         names = [one.name for one in found]
@@ -40,6 +43,8 @@ def models() -> Response:
 @blueprint.get("/v1/models/<path:name>")
 def model(name: str) -> Response:
     """Show one model, if the caller can use it."""
+    if speaks_google():
+        return generate_api.model(name)
     for found in key_limits.models_for(guards.caller(), request.remote_addr):
         if found.name == name:
             is_anthropic = "anthropic-version" in request.headers

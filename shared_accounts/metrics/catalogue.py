@@ -24,6 +24,8 @@ _ENDPOINTS = (
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
+    "/v1/models/<path:model>:generateContent",
+    "/v1/models/<path:model>:streamGenerateContent",
     "/v1beta/models/<path:model>:generateContent",
     "/v1beta/models/<path:model>:streamGenerateContent",
     "/api/plugin-api/chat/completions",

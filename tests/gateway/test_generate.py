@@ -361,8 +361,24 @@ def test_what_does_not_exist_is_said_in_googles_shape(scene):
     unknown = scene.ask(path=f"/v1beta/models/{scene.model}:embedContent", raw=b"{}")
     wrong = scene.ask(path=f"/v1beta/models/{scene.model}:generateContent", method="GET", raw=b"")
 
-    assert (unknown.status, unknown.error["code"], unknown.error["status"]) == (404, 404, "NOT_FOUND")
-    assert (wrong.status, wrong.error["code"]) == (405, 405)
+    assert (unknown.status, unknown.error["code"], unknown.error["status"]) == (405, 405, "UNIMPLEMENTED")
+    assert (wrong.status, wrong.error["code"], wrong.error["status"]) == (404, 404, "NOT_FOUND")
+
+
+def test_under_v1_its_verbs_are_its_own_and_models_are_told_as_whoever_asks_knows_them(scene, upstream):
+    google(scene, upstream(told(HELLO)))
+    raw, path = json.dumps({"contents": CONTENTS}).encode(), f"/v1/models/{scene.model}"
+
+    answered = scene.ask(path=f"{path}:generateContent", raw=raw)
+    refused = scene.ask(path="/v1/models/none:generateContent", raw=raw)
+    googles = scene.ask(path=path, method="GET", raw=b"", headers={"x-goog-api-key": scene.key})
+    openais = scene.ask(path=path, method="GET", raw=b"")
+
+    assert answered.json == HELLO
+    assert scene.line()["endpoint"] == "/v1/models/<path:model>:generateContent"
+    assert (refused.status, refused.error["status"]) == (404, "NOT_FOUND")
+    assert googles.json["name"] == f"models/{scene.model}"
+    assert openais.json["id"] == scene.model
 
 
 ODD_NAMES = {"tuned/model": "tuned%2Fmodel", "a b?c#d": "a%20b%3Fc%23d", "../x": "..%2Fx", "gemini:2": "gemini%3A2"}
