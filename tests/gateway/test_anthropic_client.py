@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import anthropic
 import pytest
-from anthropic import Anthropic
+from anthropic import Anthropic, AsyncAnthropic
 
 from tests.gateway.test_room_for_some import leave
 from tests.upstream import USAGE, answers, breaks, calls_a_tool, plays, refuses, says, streams
@@ -97,6 +98,53 @@ def test_a_tool_is_called_and_its_result_is_sent_back(client, scene, upstream):
     told = server.requests[1].json["messages"]
     assert [one["role"] for one in told] == ["user", "assistant", "tool"]
     assert told[1]["tool_calls"][0]["id"] == told[2]["tool_call_id"]
+
+
+def test_a_tool_can_be_forced(client, scene, upstream):
+    server = upstream(answers())
+    scene.account(server)
+    choice = {"type": "tool", "name": "get_weather", "disable_parallel_tool_use": True}
+
+    ask(client, scene, tools=TOOLS, tool_choice=choice)
+
+    sent = server.requests[0].json
+    assert sent["tool_choice"] == {"type": "function", "function": {"name": "get_weather"}}
+    assert sent["parallel_tool_calls"] is False
+
+
+def test_structured_output_is_asked_for_in_openais_words(client, scene, upstream):
+    server = upstream(answers('{"city": "Ulm"}'))
+    scene.account(server)
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+    said = ask(client, scene, output_config={"format": {"type": "json_schema", "schema": schema}})
+
+    assert json.loads(said.content[0].text) == {"city": "Ulm"}
+    form = server.requests[0].json["response_format"]
+    assert (form["type"], form["json_schema"]["schema"]) == ("json_schema", schema)
+
+
+@pytest.mark.parametrize("refusal", [refuses(503), refuses(429, retry_after=1)], ids=["broken", "busy"])
+def test_it_tries_again_by_itself_what_may_go_better(client, scene, upstream, refusal):
+    server = upstream(refusal, answers("Hello"))
+    scene.account(server)
+
+    assert ask(client.with_options(max_retries=5), scene).content[0].text == "Hello"
+
+    assert len(server.requests) == 2
+
+
+def test_it_may_be_asynchronous(scene, upstream):
+    scene.account(upstream(streams("Hello", "there")))
+
+    async def asks():
+        async with (
+            AsyncAnthropic(base_url=scene.server.url, api_key=scene.key, timeout=30) as client,
+            client.messages.stream(model=scene.model, max_tokens=100, messages=ASKED) as stream,
+        ):
+            return [piece async for piece in stream.text_stream]
+
+    assert "".join(asyncio.run(asks())) == "Hello there "
 
 
 def test_an_image_reaches_the_upstream_in_its_way(client, scene, upstream):

@@ -5,11 +5,13 @@ Everything logs as much as it can. Each secret is looked for as it is, and as th
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import redis
@@ -18,6 +20,7 @@ from sqlalchemy import text
 
 from shared_accounts.extensions import db
 from tests import factories
+from tests.accounts.oauth_server import OAuthServer
 from tests.auth.idp import CLIENT_ID, CLIENT_SECRET, Idp
 from tests.conftest import ROOT
 from tests.gateway.scene import Scene, wait_until
@@ -28,15 +31,17 @@ PROMPT, ANSWER, WRONG = "zqxprompt-5e1f", "zqxanswer-77ab", "zqxwrong-90cd"
 KEEPER, PASSWORD = "keeper of canaries", "zqxpassword-3d3d correct horse"
 UPSTREAM_KEY, UPSTREAM_WORDS = "sk-zqxupstream-8d2e41c09b7f", "zqxrefusal-41ff"
 MADE_UP_KEY = "sk-" + "zqxmadeup" * 7 + "Z"
+PROVIDERS_SECRET = "zqxclient-secret-6b0a"
 METRICS_TOKEN = "zqxmetrics-0q8fJ2mWc5Ls7RyTz4Kd1Pb9Hg6Nf"
 
 
 class Place(NamedTuple):
-    """A web server and a worker that tell all they may, a provider to sign in with, and what they write to."""
+    """A web server and a worker that tell all they may, providers of people and of accounts, and what they write to."""
 
     server: Server
     worker_log: Any
     idp: Idp
+    provider: OAuthServer
     redis_url: str
     environment: dict[str, str]
 
@@ -45,11 +50,15 @@ class Place(NamedTuple):
 def place(start_servers, gateway_environment, redis_server, tmp_path) -> Iterator[Place]:
     idp = Idp()
     idp.tokens = {"access_token": "at-1", "refresh_token": "zqxproviders-refresh"}
+    provider = OAuthServer()
+    offer = {"id": "acme", "name": "Acme", "client_id": "canary", "client_secret": PROVIDERS_SECRET}
+    at = {"authorization_endpoint": "/authorize", "token_endpoint": "/token", "base_url": "/v1"}
     client = {"id": "idp", "issuer": idp.origin, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     loud = {
         "LOG_LEVEL": "DEBUG",
         "REDIS_URL": redis_server.url(7),
         "OIDC_PROVIDERS": json.dumps([client]),
+        "UPSTREAM_OAUTH_PROVIDERS": json.dumps([offer | {name: provider.origin + path for name, path in at.items()}]),
         "METRICS_TOKEN": METRICS_TOKEN,
     }
     environment = {**gateway_environment, **loud}
@@ -58,11 +67,12 @@ def place(start_servers, gateway_environment, redis_server, tmp_path) -> Iterato
     with log.open("wb") as output:
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
-        yield Place(start_servers(**loud), log, idp, redis_server.url(7), environment)
+        yield Place(start_servers(**loud), log, idp, provider, redis_server.url(7), environment)
     finally:
         worker.terminate()
         worker.wait(30)
         idp.stop()
+        provider.stop()
 
 
 def signs_in(place: Place, username: str) -> dict[str, str]:
@@ -90,6 +100,20 @@ def contributes(place: Place, scene: Scene, token: str, upstream: Any) -> None:
     assert made.status_code == 201, made.text
 
 
+def consents(place: Place, token: str) -> dict[str, str]:
+    """Contribute an account by consent; returns every secret that changed hands."""
+    begun = _post(place, "/api/accounts/oauth/authorize", token, {"provider": "acme", "sharing": "dedicated"}).json()
+    address = place.provider.consent(begun["authorization_url"])
+    made = _post(place, "/api/accounts/oauth/callback", token, {"callback_url": address})
+    assert made.status_code == 201, made.text
+    brought = {
+        name: values[0] for name, values in parse_qs(urlsplit(address).query).items() if name in {"code", "state"}
+    }
+    [access], [refresh] = place.provider.accepted, place.provider.consents
+    told = {"verifier": place.provider.forms[0]["code_verifier"], "access token": access, "refresh token": refresh}
+    return {f"provider's {name}": value for name, value in {**brought, **told, "secret": PROVIDERS_SECRET}.items()}
+
+
 def makes_a_key(place: Place, token: str) -> str:
     made = _post(place, "/api/api-keys", token, {"name": "canary"})
     assert made.status_code == 201, made.text
@@ -105,7 +129,7 @@ def asks(place: Place, scene: Scene, upstream: Any, key: str) -> list[int]:
     """Ask in every way there is, and have it go well, badly, and half-way; returns the statuses."""
     messages = [{"role": "user", "content": f"Say nothing of {PROMPT}."}]
     chat = {"model": scene.model, "messages": messages, "max_tokens": 50}
-    loud = refuses(400, f"{UPSTREAM_WORDS}: {PROMPT} {UPSTREAM_KEY}", code=UPSTREAM_WORDS)
+    loud = loudly_refuses()
     half = plays([event(chunk({"content": ANSWER})), 0.3, event(json.dumps({"error": {"message": PROMPT}}).encode())])
     spoken = answers(ANSWER)
     turns = [
@@ -133,6 +157,52 @@ def asks(place: Place, scene: Scene, upstream: Any, key: str) -> list[int]:
         statuses.append(_post(place, path, key, body).status_code)
     statuses.append(_post(place, "/v1/chat/completions", MADE_UP_KEY, chat).status_code)
     return statuses
+
+
+def asks_elsewhere(place: Place, upstream: Any, key: str) -> set[int]:
+    """Ask at every other door, with the key in every header that may carry it; well, and as an upstream refuses."""
+    asked = {"role": "user", "content": PROMPT}
+    doors = {
+        "/v1/completions": {"prompt": PROMPT},
+        "/v1/embeddings": {"input": [PROMPT]},
+        "/v1/moderations": {"input": PROMPT},
+        "/v1/rerank": {"query": PROMPT, "documents": [PROMPT]},
+        "/v1/images/generations": {"prompt": PROMPT},
+        "/v1/audio/speech": {"input": PROMPT, "voice": PROMPT},
+        "/v1/messages": {"messages": [asked], "max_tokens": 9, "system": PROMPT, "metadata": {"user_id": PROMPT}},
+        "/v1/messages/count_tokens": {"messages": [asked]},
+        "/v1/responses": {"input": PROMPT, "instructions": PROMPT, "user": PROMPT},
+        "/v1beta/models/canary-model:generateContent": {"contents": [{"parts": [{"text": PROMPT}]}]},
+        "/v1beta/models/canary-model:streamGenerateContent?alt=sse": {"contents": [{"parts": [{"text": PROMPT}]}]},
+    }
+    headers = itertools.cycle([{"x-api-key": key}, {"api-key": key}, {"Authorization": f"Bearer {key}"}])
+    statuses = set()
+    for act in (says(json.dumps({"text": ANSWER}).encode()), loudly_refuses(), refuses(503, UPSTREAM_WORDS)):
+        upstream.plays(act)
+        for path, body in doors.items():
+            sent = {"x-goog-api-key": key} if "/v1beta/" in path else next(headers)
+            sent |= {"Idempotency-Key": f"{WRONG}-{len(path)}-{id(act)}", "User-Agent": "tests"}
+            url = f"{place.server.url}{path}"
+            statuses.add(
+                requests.post(url, json={"model": "canary-model", **body}, headers=sent, timeout=60).status_code
+            )
+        form = {"model": "canary-model", "prompt": PROMPT}
+        files = {"file": (f"{PROMPT}.wav", PROMPT.encode())}
+        url, sent = f"{place.server.url}/v1/audio/transcriptions", {"api-key": key}
+        statuses.add(requests.post(url, data=form, files=files, headers=sent, timeout=60).status_code)
+    return statuses
+
+
+def loudly_refuses() -> Any:
+    """A refusal that says aloud whatever it was sent."""
+    return refuses(400, f"{UPSTREAM_WORDS}: {PROMPT} {UPSTREAM_KEY}", code=UPSTREAM_WORDS)
+
+
+def speaks_natively(scene: Scene, upstream: Any, owner: Any, preset: str) -> Any:
+    """Give somebody an account whose upstream speaks another dialect."""
+    base_url = upstream.url.replace("/v1", "/v1beta/openai") if preset == "gemini" else upstream.url
+    secret = f"{UPSTREAM_KEY}-{preset}"
+    return scene.account(upstream, owner=owner, sharing="dedicated", preset=preset, base_url=base_url, secret=secret)
 
 
 def the_worker_works(place: Place) -> None:
@@ -167,13 +237,18 @@ def all_of_redis(url: str) -> str:
 
 @pytest.mark.timeout(300)
 def test_what_is_secret_stands_nowhere_afterwards(database, place, upstream):
-    factories.user(username=KEEPER, password=PASSWORD)
+    keeper = factories.user(username=KEEPER, password=PASSWORD)
     scene, there = Scene(place.server, "canary-model"), upstream(answers(ANSWER))
 
     secrets = signs_in(place, KEEPER)
     contributes(place, scene, secrets["access_token 1"], there)
+    secrets |= consents(place, secrets["access_token 1"])
     secrets |= {"key": makes_a_key(place, secrets["access_token 1"]), "made-up key": MADE_UP_KEY}
     statuses = asks(place, scene, there, secrets["key"])
+    for preset in ("openai", "anthropic", "gemini"):
+        account = speaks_natively(scene, there, keeper, preset)
+        assert asks_elsewhere(place, there, secrets["key"]) >= {200, 400, 502}, preset
+        scene.change("accounts", account.id, state="paused")
     the_worker_works(place)
     shown = requests.get(
         f"{place.server.url}/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"}, timeout=10

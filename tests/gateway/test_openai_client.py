@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
 
 import openai
 import pytest
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
 
-from tests.gateway.scene import MESSAGES, PLUGIN_CHAT
-from tests.upstream import answers, breaks, calls_a_tool, refuses, streams
+from tests.gateway.scene import COST, MESSAGES, PLUGIN_CHAT
+from tests.upstream import USAGE, answers, breaks, calls_a_tool, refuses, says, streams
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
 
@@ -84,6 +87,93 @@ def test_it_streams_a_tool_call(client, scene, upstream):
     assert "".join(call.function.arguments or "" for call in calls) == '{"city": "Lima", "unit": "c"}'
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
     assert server.requests[0].json["tools"] == TOOLS
+
+
+def test_a_tool_is_called_and_its_result_is_sent_back(client, scene, upstream):
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Lima"}'}}
+    choice = {"index": 0, "message": {"role": "assistant", "content": None, "tool_calls": [call]}}
+    called = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "usage": USAGE}
+    whole = json.dumps({**called, "choices": [{**choice, "finish_reason": "tool_calls"}]}).encode()
+    server = upstream(says(whole), answers("Sunny"))
+    scene.account(server)
+
+    first = ask(client, scene, tools=TOOLS, tool_choice="required", parallel_tool_calls=False).choices[0]
+    result = {"role": "tool", "tool_call_id": first.message.tool_calls[0].id, "content": "22 degrees"}
+    turns = [*MESSAGES, first.message, result]
+    last = client.chat.completions.create(model=scene.model, messages=turns, tools=TOOLS, max_tokens=100)
+
+    assert (first.finish_reason, last.choices[0].message.content) == ("tool_calls", "Sunny")
+    sent = [request.json for request in server.requests]
+    assert (sent[0]["tool_choice"], sent[0]["parallel_tool_calls"]) == ("required", False)
+    assert sent[1]["messages"][1]["tool_calls"] == [call]
+    assert sent[1]["messages"][2] == result
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+def test_structured_output_is_parsed(client, scene, upstream):
+    server = upstream(answers('{"name": "Ulm", "people": 7}'))
+    scene.account(server)
+
+    said = client.chat.completions.parse(model=scene.model, messages=MESSAGES, response_format=City, max_tokens=100)
+
+    assert said.choices[0].message.parsed == City(name="Ulm", people=7)
+    assert server.requests[0].json["response_format"]["json_schema"]["strict"] is True
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
+def test_what_is_shown_arrives_as_it_was_sent(client, scene, upstream, kind):
+    server = upstream(answers())
+    scene.account(server)
+    parts = {
+        "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"},
+        "input_audio": {"data": "UklGRg==", "format": "wav"},
+        "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+    }
+    content = [{"type": "text", "text": "What is it?"}, {"type": kind, kind: parts[kind]}]
+
+    client.chat.completions.create(model=scene.model, messages=[{"role": "user", "content": content}], max_tokens=9)
+
+    assert server.requests[0].json["messages"][0]["content"] == content
+
+
+def test_several_choices_are_all_there(client, scene, upstream):
+    choices = [
+        {"index": n, "message": {"role": "assistant", "content": str(n)}, "finish_reason": "stop"} for n in range(3)
+    ]
+    server = upstream(answers(choices=choices))
+    scene.account(server)
+
+    done = ask(client, scene, n=3, stop=["END"], seed=7, logprobs=True)
+
+    assert [choice.message.content for choice in done.choices] == ["0", "1", "2"]
+    assert [server.requests[0].json[name] for name in ("n", "stop", "seed", "logprobs")] == [3, ["END"], 7, True]
+
+
+@pytest.mark.parametrize("refusal", [refuses(503), refuses(429, retry_after=1)], ids=["broken", "busy"])
+def test_it_tries_again_by_itself_what_may_go_better(client, scene, upstream, refusal):
+    server = upstream(refusal, answers("Hello"))
+    scene.account(server)
+
+    done = ask(client.with_options(max_retries=5), scene)
+
+    assert done.choices[0].message.content == "Hello"
+    assert len(server.requests) == 2
+    assert scene.charged() == COST
+
+
+def test_it_may_be_asynchronous(scene, upstream):
+    scene.account(upstream(streams("Hello", "there")))
+
+    async def asks():
+        async with AsyncOpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30) as client:
+            stream = await ask(client, scene, stream=True)
+            return [chunk.choices[0].delta.content or "" async for chunk in stream]
+
+    assert "".join(asyncio.run(asks())) == "Hello there "
 
 
 def test_its_own_stream_helper_accumulates(client, scene, upstream):

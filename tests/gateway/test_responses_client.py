@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import openai
 import pytest
 from openai import OpenAI
+from pydantic import BaseModel
 
 from tests.gateway.test_room_for_some import leave
-from tests.upstream import answers, breaks, calls_a_tool, plays, says, streams
+from tests.upstream import answers, breaks, calls_a_tool, plays, refuses, says, streams
 
 TOOLS = [{"type": "function", "name": "get_weather", "parameters": {"type": "object"}, "strict": False}]
 WHOLE = {
@@ -76,6 +77,44 @@ def test_a_tool_is_called_and_its_result_is_sent_back(client, scene, upstream):
 
     assert said.output_text == "Sunny"
     assert [one["role"] for one in server.requests[1].json["messages"]] == ["user", "assistant", "tool"]
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+@pytest.mark.parametrize("preset", [None, "openai"])
+def test_structured_output_is_parsed(client, scene, upstream, preset):
+    text = '{"name": "Ulm", "people": 7}'
+    message = {**WHOLE["output"][0], "content": [{"type": "output_text", "text": text, "annotations": []}]}
+    whole = answers(text) if preset is None else says(json.dumps({**WHOLE, "output": [message]}).encode())
+    scene.account(upstream(whole), preset=preset)
+
+    said = client.responses.parse(model=scene.model, input="Ulm?", text_format=City, max_output_tokens=100)
+
+    assert said.output_parsed == City(name="Ulm", people=7)
+
+
+def test_a_picture_reaches_the_upstream_in_its_way(client, scene, upstream):
+    server = upstream(answers())
+    scene.account(server)
+    url = "data:image/png;base64,iVBORw0KGgo="
+    content = [{"type": "input_image", "image_url": url, "detail": "low"}, {"type": "input_text", "text": "What?"}]
+
+    ask(client, scene, input=[{"role": "user", "content": content}])
+
+    [picture, words] = server.requests[0].json["messages"][0]["content"]
+    assert (picture["image_url"]["url"], words["text"]) == (url, "What?")
+
+
+def test_it_tries_again_by_itself_what_may_go_better(client, scene, upstream):
+    server = upstream(refuses(503), answers("Hello"))
+    scene.account(server)
+
+    assert ask(client.with_options(max_retries=5), scene).output_text == "Hello"
+
+    assert len(server.requests) == 2
 
 
 def test_an_upstream_that_speaks_responses_gets_them_as_they_are(client, scene, upstream):
