@@ -16,7 +16,7 @@ from sqlalchemy import text
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
 from shared_accounts.money import price_list
-from shared_accounts.quotas import gifts, ledger
+from shared_accounts.quotas import gifts, ledger, refill
 from tests import factories
 from tests.conftest import rows
 from tests.quotas.sharing import contributed, pool_of, spend, withdraw
@@ -29,6 +29,10 @@ def price(amount, currency):
     return found.id
 
 
+KINDS = [
+    ("credits", "credit", 0), ("refills", "refill", 0), ("spent", "spend", 0), ("forfeits", "forfeit", 0),
+    ("corrections", "correction", 0), ("gifts_received", "gift", 1), ("gifts_given", "gift", -1),
+]  # fmt: skip
 PARTS = ("earned", "spent", "gifts_given", "forfeits", "corrections")
 THIS_MONTH = datetime.now(UTC).strftime("%Y-%m")
 
@@ -80,6 +84,39 @@ def test_a_month_of_everything_that_moves_a_pool_adds_up_to_its_balance(ask, ali
     assert Decimal(group["forfeits"]) < 0
     assert Decimal(group["closing"]) * MICRO == pool_of(alice).balance
     assert adds_up(group)
+
+
+def test_every_figure_is_the_ledgers_own_sum_pool_by_pool(ask, alice):
+    bob = factories.user(username="bob")
+    contributed(bob, "bob's", models=["m", "n"])
+    accounts = [contributed(alice, f"hers {number}", models=["m", "n", "o"]) for number in range(3)]
+    for group, units in (("m", 700_001), ("n", 3), ("o", 1_999_999)):
+        spend(alice, units, group)
+    spend(bob, 500_000, "n")
+    gifts.give(alice.id, "bob", "n", 200_000, note=None, daily_limit=10 * MICRO)
+    gifts.give(bob.id, "alice", "m", 50_000, note=None, daily_limit=10 * MICRO)
+    for group, amount in (("m", 17), ("o", -400_000)):
+        ledger.correct(pool_of(alice, group), amount, actor_id=bob.id, note="a test")
+    db.session.execute(text("update quota_pools set refilled_through = refilled_through - interval '2 hours'"))
+    refill.refill()
+    db.session.commit()
+    withdraw(accounts[1])
+
+    groups = {group["model_group"]: group for group in ask()["model_groups"]}
+
+    assert set(groups) == {"m", "n", "o"}
+    for name, group in groups.items():
+        pool = pool_of(alice, name)
+        entries = [entry for entry in rows("ledger_entries") if entry["pool_id"] == pool.id]
+        assert group["entries"] == len(entries)
+        for figure, kind, sign in KINDS:
+            amounts = [
+                one["amount"] for one in entries if one["kind"] == kind and (not sign or one["amount"] * sign > 0)
+            ]
+            assert Decimal(group[figure]) * MICRO == sum(amounts), (name, figure)
+        assert Decimal(group["closing"]) * MICRO == pool.balance == sum(one["amount"] for one in entries)
+        assert adds_up(group)
+    assert {figure for figure, *_ in KINDS if not any(Decimal(group[figure]) for group in groups.values())} == set()
 
 
 def test_a_month_opens_with_what_the_one_before_closed_with(ask, alice):
