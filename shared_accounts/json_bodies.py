@@ -1,34 +1,33 @@
 """The frame of every management route: strict bodies, numbers the database can hold, documented refusals.
 
-Invariant: a view behind a `Door` sees only values that can be stored. Duplicate members, numbers beyond a
-bigint, NUL and lone surrogates (PostgreSQL refuses both) and absurd nesting are answered before it runs, with
-a 4xx that names the field; members a schema does not know are a 422, marshmallow's own default.
+Invariant: a view behind a `Door` sees only values that can be stored; whatever else is sent is answered before it runs,
+with a 4xx that names the field. Members a schema does not know are a 422, marshmallow's own default.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from flask import Flask, Request
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields, missing, validate
+from flask_smorest.pagination import PaginationMetadataSchema
+from marshmallow import INCLUDE, Schema, fields, missing, validate
 from webargs.flaskparser import FlaskParser, abort, is_json_request
 from werkzeug.routing import IntegerConverter
 
-from shared_accounts.errors import InvalidRequest, Unprocessable
+from shared_accounts.errors import Unprocessable
+from shared_accounts.strict_json import UNSTORABLE, parse, short
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-_DEEPEST = 32
-_LARGEST = 2**63 - 1
-_LONGEST_NAME = 100
 _LONGEST_QUERY_NUMBER = 15  # times the largest page size it is still a bigint
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+A_TIME: dict[str, Any] = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
+"""How the document puts a time that may be a whole day."""
+
+_NO_TEXT = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -38,17 +37,50 @@ class Text(fields.String):
     default_error_messages = {"control": "Control characters are not allowed."}  # noqa: RUF012 - marshmallow's way
 
     def __init__(self, *, max: int, min: int = 0, **options: Any) -> None:  # noqa: A002 - reads well at every field
-        super().__init__(validate=validate.Length(min=min, max=max), **options)
+        metadata = {"pattern": _pattern(min), **options.pop("metadata", {})}
+        super().__init__(validate=validate.Length(min=min, max=max), metadata=metadata, **options)
+        self._fits = validate.Length(max=max)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs).strip()
+        text: str = self._fits(super()._deserialize(value, attr, data, **kwargs)).strip()
         if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c in _BIDI_CONTROLS for c in text):
             raise self.make_error("control")
         return text
 
 
+def _pattern(shortest: int) -> str:
+    """Return what a `Text` may be as the document puts it; what surrounds it is stripped."""
+    inside, edge = f"[^{_NO_TEXT}]", rf"[^{_NO_TEXT}\s]"
+    whole = f"{edge}{inside}{{{shortest - 2},}}{edge}" if shortest > 1 else f"{edge}({inside}*{edge})?"
+    return rf"^\s*{whole}\s*$" if shortest else rf"^\s*({whole})?\s*$"
+
+
+class Flag(fields.Boolean):
+    """True or false, and nothing that merely equals it, as 1 does."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Moment(fields.AwareDateTime):
+    """A time with its offset, in UTC from here on: PostgreSQL refuses offsets that RFC 3339 allows."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
+        try:
+            return super()._deserialize(value, attr, data, **kwargs).astimezone(UTC)
+        except OverflowError as error:
+            raise self.make_error("invalid", input=value, obj_type="datetime") from error
+
+
 class Refusal(Schema):
-    """What every refusal under `/api` looks like."""
+    """What every refusal under `/api` looks like; some say more, such as what is missing."""
+
+    class Meta:
+        """A refusal may give its figures."""
+
+        unknown = INCLUDE
 
     code = fields.Integer(metadata={"description": "The HTTP status"})
     status = fields.String(metadata={"description": "Its phrase"})
@@ -87,11 +119,12 @@ class _StrictParser(FlaskParser):
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         """Return the query; a number no page has is refused here, before it overflows in a statement."""
+        numbers = {name for name, field in schema.load_fields.items() if isinstance(field, fields.Integer)}
         for name, value in req.args.items(multi=True):
-            if _UNSTORABLE.search(value):
-                raise Unprocessable("A text contains characters that cannot be stored.", field=_short(name))
-            if len(value) > _LONGEST_QUERY_NUMBER and value.lstrip("+-").isdecimal():
-                raise Unprocessable("A number is out of range.", field=_short(name))
+            if UNSTORABLE.search(value):
+                raise Unprocessable("A text contains characters that cannot be stored.", field=short(name))
+            if name in numbers and len(value) > _LONGEST_QUERY_NUMBER and value.lstrip("+-").isdecimal():
+                raise Unprocessable("A number is out of range.", field=short(name))
         return super().load_querystring(req, schema)
 
 
@@ -111,7 +144,6 @@ class Door(Blueprint):  # type: ignore[misc]
     put: _Decorates
     patch: _Decorates
     delete: _Decorates
-    arguments: _Decorates
     response: _Decorates
     alt_response: _Decorates
     paginate: _Decorates
@@ -120,6 +152,12 @@ class Door(Blueprint):  # type: ignore[misc]
         """Register the views; what stands for a number in their paths is a row's."""
         app.url_map.converters["int"] = RowNumber
         super().register(app, options)
+
+    def arguments(self, schema: type[Schema], *, location: str = "json", **options: Any) -> Callable[[View], View]:
+        """Hand a view what was sent; a body that lacks nothing when it is empty is no required one."""
+        options.setdefault("required", any(field.required for field in schema().load_fields.values()))
+        take: Callable[[View], View] = super().arguments(schema, location=location, **options)
+        return take
 
     def refuses(self, *statuses: int) -> Callable[[View], View]:
         """Document these refusals of a view."""
@@ -138,54 +176,8 @@ class Door(Blueprint):  # type: ignore[misc]
             spec.components.security_scheme("bearer", scheme)
         super().register_views_in_doc(api, app, spec, name=name, parameters=parameters)
 
-
-def parse(body: bytes) -> dict[str, Any]:
-    """Read a JSON object; raises `InvalidRequest` or `Unprocessable`, naming the field where there is one."""
-    try:
-        data = json.loads(body.decode(), object_pairs_hook=_members, parse_int=_whole, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise InvalidRequest("The body is nested too deeply.") from error
-    except ValueError as error:
-        raise InvalidRequest("The body is not valid JSON.") from error
-    if not isinstance(data, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    _inspect(data, "", 0)
-    return data
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise InvalidRequest("A member is given twice.", field=_short(name))
-        members[name] = value
-    return members
-
-
-def _whole(digits: str) -> float:
-    # Infinity stands for "absurdly long", so that `_inspect` can say where it is.
-    return int(digits) if len(digits) <= len(str(-_LARGEST)) else math.inf
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
-
-
-def _inspect(value: Any, path: str, depth: int) -> None:
-    if depth > _DEEPEST:
-        raise InvalidRequest("The body is nested too deeply.", field=path.partition(".")[0])
-    if isinstance(value, str) and _UNSTORABLE.search(value):
-        raise Unprocessable("A text contains characters that cannot be stored.", field=path)
-    if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
-        raise InvalidRequest("A number is out of range.", field=path)
-    if isinstance(value, list):
-        for item in value:
-            _inspect(item, path, depth + 1)
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            _inspect(name, _short(name), depth)
-            _inspect(member, f"{path}.{_short(name)}" if path else _short(name), depth + 1)
-
-
-def _short(name: str) -> str:
-    return name[:_LONGEST_NAME]
+    def _document_pagination_metadata(self, spec: Any, resp_doc: dict[str, Any]) -> None:  # noqa: ARG002 - not ours
+        # flask-smorest describes an object, spelt as headers spell objects; what it sends is JSON.
+        content = {"application/json": {"schema": PaginationMetadataSchema}}
+        header = {"description": "Where this page stands among all", "content": content}
+        resp_doc.setdefault("headers", {})[self.PAGINATION_HEADER_NAME] = header

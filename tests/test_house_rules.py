@@ -41,6 +41,7 @@ LADDER = [
         "cors",
         "requests_in",
         "refusals",
+        "strict_json",
         "json_bodies",
         "outbound",
     },

@@ -10,7 +10,7 @@ from flask import Flask
 from flask_smorest import Api
 from marshmallow import Schema, fields
 
-from shared_accounts import json_bodies, refusals
+from shared_accounts import refusals, strict_json
 from shared_accounts.errors import InvalidRequest, Unprocessable
 from shared_accounts.json_bodies import Door, Text
 from tests import factories
@@ -221,9 +221,9 @@ def test_the_document_shows_refusals_and_the_credential(door):
 
 def test_parsing_alone_says_the_same():
     with pytest.raises(InvalidRequest):
-        json_bodies.parse(b"[]")
+        strict_json.parse(b"[]")
     with pytest.raises(Unprocessable):
-        json_bodies.parse(b'{"a": "\\u0000"}')
+        strict_json.parse(b'{"a": "\\u0000"}')
 
 
 LOGIN = "/api/auth/login"

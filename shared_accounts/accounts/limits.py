@@ -13,6 +13,9 @@ from shared_accounts.quotas import forecast
 
 _MOST_UNITS = 1_000_000
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
+_UNITS_AS_TEXT = {"type": "string", "pattern": r"^(\d{1,6}(\.\d{1,6})?|1000000(\.0{1,6})?)$"}
+_UNITS_AS_NUMBER = {"type": "number", "minimum": 0, "maximum": _MOST_UNITS, "multipleOf": 0.000001}
+_TIME_OF_DAY = {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$", "example": "22:30"}
 _A_NUMBER = re.compile(r"\d{1,7}(\.\d{1,6})?", re.ASCII)
 
 
@@ -20,6 +23,11 @@ class Units(fields.Field[int]):
     """An amount of quota: units as text or number outside, micro-units inside."""
 
     default_error_messages = {"invalid": "Not an amount of units, such as 0.5."}  # noqa: RUF012 - marshmallow's way
+
+    def __init__(self, **options: Any) -> None:
+        text = {**_UNITS_AS_TEXT, "nullable": bool(options.get("allow_none"))}
+        metadata = {"anyOf": [text, _UNITS_AS_NUMBER], "example": "0.5000", **options.pop("metadata", {})}
+        super().__init__(metadata=metadata, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
@@ -53,17 +61,13 @@ class Clock(fields.Field[int]):
 class OwnersLimits(Schema):
     """An owner's limits on what others draw from an account she shares."""
 
-    others_per_day = Units(
-        allow_none=True, metadata={"type": "string", "description": "Units a day (UTC) for all others together"}
-    )
-    member_per_day = Units(
-        allow_none=True, metadata={"type": "string", "description": "Units a day (UTC) for each of the others"}
-    )
+    others_per_day = Units(allow_none=True, metadata={"description": "Units a day (UTC) for all others together"})
+    member_per_day = Units(allow_none=True, metadata={"description": "Units a day (UTC) for each of the others"})
     owner_reserve = fields.Float(
         validate=validate.Range(0, 1), metadata={"description": "Share of each window kept for the owner, 0 to 1"}
     )
-    quiet_from = Clock(allow_none=True, metadata={"type": "string", "description": "UTC; nobody else from then on"})
-    quiet_until = Clock(allow_none=True, metadata={"type": "string", "description": "UTC; others again from then on"})
+    quiet_from = Clock(allow_none=True, metadata={**_TIME_OF_DAY, "description": "UTC; nobody else from then on"})
+    quiet_until = Clock(allow_none=True, metadata={**_TIME_OF_DAY, "description": "UTC; others again from then on"})
 
     @validates_schema
     def _are_complete(self, data: dict[str, Any], **_: Any) -> None:

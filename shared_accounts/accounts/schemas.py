@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from shared_accounts.accounts import presets
 from shared_accounts.accounts.limits import OwnersLimits
-from shared_accounts.json_bodies import Text
+from shared_accounts.json_bodies import Flag, Text
 
 MOST_IMPORTED = 100
 
@@ -75,7 +75,7 @@ class AccountChange(OwnersLimits):
     allowance_tokens = fields.Integer(strict=True, validate=validate.Range(1, _MOST_TOKENS))
     window_hours = fields.Integer(strict=True, validate=validate.Range(1, _MOST_HOURS))
     max_concurrency = fields.Integer(strict=True, allow_none=True, validate=validate.Range(1, 10_000))
-    paused = fields.Boolean(truthy={True}, falsy={False})
+    paused = Flag()
 
 
 class WindowSchema(Schema):
@@ -152,7 +152,7 @@ class Import(Schema):
     """Accounts to contribute at once."""
 
     accounts = fields.List(_Unread(NewAccount), required=True, validate=validate.Length(1, MOST_IMPORTED))
-    dry_run = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    dry_run = Flag(load_default=False)
 
 
 class ImportQuery(Schema):

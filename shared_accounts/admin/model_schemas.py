@@ -15,12 +15,18 @@ from shared_accounts.quotas.pricing import STANDARD
 LONGEST_MODEL = 200
 
 _WEIGHT = re.compile(r"\d{1,3}(\.\d{1,3})?", re.ASCII)
+_AS_TEXT = {"type": "string", "pattern": r"^\d{1,3}(\.\d{1,3})?$"}
+_AS_NUMBER = {"type": "number", "minimum": 0, "maximum": 999.999, "multipleOf": 0.001}
 _REFERENCES = validate.Range(1_000, 1_000_000_000_000)
 _ONLY_THE_TARGETS = "An alias has only what its target has."
 
 
 class Weight(fields.Field[int]):
     """What a token weighs, `"0.1"` or `0.1`, read exactly into thousandths and shown as a string."""
+
+    def __init__(self, **options: Any) -> None:
+        metadata = {"anyOf": [_AS_TEXT, _AS_NUMBER], **options.pop("metadata", {})}
+        super().__init__(metadata=metadata, **options)
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's way
         "invalid": "Not a number from 0 to 999.999 with at most three decimals."

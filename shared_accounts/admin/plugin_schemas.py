@@ -26,11 +26,13 @@ class BindingSchema(Schema):
     user_id = fields.Integer()
     username = fields.String()
     state = fields.String(metadata={"description": "`none`: not begun, `pending` or `ready`"})
-    problem = fields.String(metadata={"description": "What went wrong last; null: nothing"})
+    problem = fields.String(allow_none=True, metadata={"description": "What went wrong last; null: nothing"})
     attempts = fields.Integer(metadata={"description": "Since it last went well"})
-    next_attempt_at = fields.DateTime(metadata={"description": "When she is looked after next"})
-    account_id = fields.Integer(metadata={"description": "Her account here; null: there is no model to ask for yet"})
-    updated_at = fields.DateTime()
+    next_attempt_at = fields.DateTime(allow_none=True, metadata={"description": "When she is looked after next"})
+    account_id = fields.Integer(
+        allow_none=True, metadata={"description": "Her account here; null: there is no model to ask for yet"}
+    )
+    updated_at = fields.DateTime(allow_none=True)
 
 
 class Orphan(Schema):

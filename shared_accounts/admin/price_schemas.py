@@ -22,6 +22,12 @@ class Amount(fields.Field[int]):
         "invalid": "Not an amount from 0 to 99999.999999 with at most six decimals."
     }
 
+    def __init__(self, **options: Any) -> None:
+        text = {"type": "string", "pattern": r"^\d{1,5}(\.\d{1,6})?$", "nullable": bool(options.get("allow_none"))}
+        number = {"type": "number", "minimum": 0, "maximum": 99999.999999, "multipleOf": 0.000001}
+        metadata = {"anyOf": [text, number], "example": "2.50", **options.pop("metadata", {})}
+        super().__init__(metadata=metadata, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> int:  # noqa: ARG002
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
@@ -55,7 +61,7 @@ class PriceSchema(Schema):
     currency = fields.String()
     input = Amount(attribute="prompt")
     output = Amount(attribute="completion")
-    cached = Amount()
+    cached = Amount(allow_none=True)
     valid_from = fields.AwareDateTime()
     laid_down_at = fields.AwareDateTime()
     laid_down_by = fields.Integer(allow_none=True, metadata={"description": "A user; null: the operator"})

@@ -7,8 +7,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
-from shared_accounts.auth.schemas import UserSchema, password
-from shared_accounts.json_bodies import Text
+from shared_accounts.auth.schemas import UserSchema, new_password
+from shared_accounts.json_bodies import Flag, Moment, Text
 
 _STATES = validate.OneOf(["active", "silenced", "disabled"])
 _ROLES = validate.OneOf(["user", "admin"])
@@ -58,14 +58,14 @@ class PersonSchema(UserSchema):
     sessions = fields.Integer(metadata={"description": "Where she is signed in"})
     api_keys = fields.Integer()
     accounts = fields.Integer(metadata={"description": "Contributed and not withdrawn"})
-    invitation_id = fields.Integer(metadata={"description": "Of the invitation she came by"})
+    invitation_id = fields.Integer(allow_none=True, metadata={"description": "Of the invitation she came by"})
 
 
 class NewPerson(Schema):
     """Somebody an admin lets in."""
 
     username = Text(min=3, max=50, required=True)
-    password = password(allow_none=True, load_default=None)
+    password = new_password(allow_none=True, load_default=None)
     role = fields.String(load_default="user", validate=_ROLES)
     trust_level = fields.Integer(strict=True, validate=_TRUST)
 
@@ -88,21 +88,21 @@ class PersonChange(Schema):
     state = fields.String(validate=_STATES)
     role = fields.String(validate=_ROLES)
     trust_level = fields.Integer(strict=True, validate=_TRUST)
-    state_by_hand = fields.Boolean(truthy={True}, falsy={False}, validate=_FALSE)
-    trust_by_hand = fields.Boolean(truthy={True}, falsy={False}, validate=_FALSE)
+    state_by_hand = Flag(validate=_FALSE)
+    trust_by_hand = Flag(validate=_FALSE)
 
 
 class NewPassword(Schema):
     """A password for somebody else; without one, we make one up."""
 
-    password = password(allow_none=True, load_default=None)
+    password = new_password(allow_none=True, load_default=None)
 
 
 class NewInvitation(Schema):
     """How many people a code lets in, and until when."""
 
     max_uses = fields.Integer(strict=True, load_default=1, validate=validate.Range(1, 10_000))
-    expires_at = fields.AwareDateTime(allow_none=True, load_default=None, validate=_in_reach)
+    expires_at = Moment(allow_none=True, load_default=None, validate=_in_reach)
     note = Text(max=200, allow_none=True, load_default=None)
 
 
@@ -114,11 +114,11 @@ class InvitationSchema(Schema):
     state = fields.String(metadata={"description": "`open`, `used up`, `expired` or `revoked`"})
     uses = fields.Integer()
     max_uses = fields.Integer()
-    note = fields.String()
-    created_by = fields.Integer(metadata={"description": "Null: an operator, on the command line"})
+    note = fields.String(allow_none=True)
+    created_by = fields.Integer(allow_none=True, metadata={"description": "Null: an operator, on the command line"})
     created_at = fields.DateTime()
-    expires_at = fields.DateTime()
-    revoked_at = fields.DateTime()
+    expires_at = fields.DateTime(allow_none=True)
+    revoked_at = fields.DateTime(allow_none=True)
 
 
 class IssuedInvitation(InvitationSchema):
@@ -133,14 +133,14 @@ class TrustLevelSchema(Schema):
     level = fields.Integer()
     may_share = fields.Boolean()
     max_keys = fields.Integer()
-    requests_per_minute = fields.Integer()
-    max_concurrent = fields.Integer(metadata={"description": "Chats at the same time"})
+    requests_per_minute = fields.Integer(allow_none=True)
+    max_concurrent = fields.Integer(allow_none=True, metadata={"description": "Chats at the same time"})
 
 
 class TrustLevelChange(Schema):
     """What to change about a trust level."""
 
-    may_share = fields.Boolean(truthy={True}, falsy={False})
+    may_share = Flag()
     max_keys = fields.Integer(strict=True, validate=validate.Range(0, 1000))
     requests_per_minute = fields.Integer(strict=True, allow_none=True, validate=validate.Range(1, 1_000_000))
     max_concurrent = fields.Integer(strict=True, allow_none=True, validate=validate.Range(1, 1_000_000))
@@ -160,11 +160,13 @@ class AuditEntrySchema(Schema):
     id = fields.Integer(attribute="AuditEntry.id")
     at = fields.DateTime(attribute="AuditEntry.at")
     act = fields.String(attribute="AuditEntry.act")
-    actor_id = fields.Integer(attribute="AuditEntry.actor_id")
-    actor = fields.String(metadata={"description": "Her name; null: an operator, a provider or somebody unknown"})
-    user_id = fields.Integer(attribute="AuditEntry.user_id")
-    user = fields.String(metadata={"description": "Her name"})
-    target = fields.String(attribute="AuditEntry.target")
-    address = fields.String(attribute="AuditEntry.address")
-    request_id = fields.String(attribute="AuditEntry.request_id")
+    actor_id = fields.Integer(attribute="AuditEntry.actor_id", allow_none=True)
+    actor = fields.String(
+        allow_none=True, metadata={"description": "Her name; null: an operator, a provider or somebody unknown"}
+    )
+    user_id = fields.Integer(attribute="AuditEntry.user_id", allow_none=True)
+    user = fields.String(allow_none=True, metadata={"description": "Her name"})
+    target = fields.String(attribute="AuditEntry.target", allow_none=True)
+    address = fields.String(attribute="AuditEntry.address", allow_none=True)
+    request_id = fields.String(attribute="AuditEntry.request_id", allow_none=True)
     details = fields.Dict(attribute="AuditEntry.details")

@@ -22,10 +22,15 @@ from shared_accounts.requests_in import settings
 blp = Door("admin-settings", __name__, url_prefix="/api/admin/settings", description="For admins: settings")
 
 _LONGEST = 100
+_A_TEXT = {"type": "string", "minLength": 1, "maxLength": _LONGEST, "nullable": True}
+_KINDS = [_A_TEXT, {"type": "number"}, {"type": "boolean"}]
 
 
 class SettingValue(fields.Field[str]):
     """A text, a number or a switch, read as the environment's spelling of it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"anyOf": _KINDS}, **options)
 
     default_error_messages = {"invalid": "Not a text, a number or a switch."}  # noqa: RUF012 - marshmallow's way
 
@@ -42,7 +47,7 @@ class SettingSchema(Schema):
 
     value = fields.String(metadata={"description": "In force now"})
     started_with = fields.String(metadata={"description": "What the environment says"})
-    changed_at = fields.DateTime(metadata={"description": "Null: the environment's value is in force"})
+    changed_at = fields.DateTime(allow_none=True, metadata={"description": "Null: the environment's value is in force"})
 
 
 _all: dict[str, Any] = {name: fields.Nested(SettingSchema) for name in CHANGEABLE}

@@ -29,9 +29,11 @@ class IdentitySchema(Schema):
 
     id = fields.Integer()
     provider = fields.String()
-    name = fields.String(metadata={"description": "What you were called there when you last came from there"})
+    name = fields.String(
+        allow_none=True, metadata={"description": "What you were called there when you last came from there"}
+    )
     created_at = fields.DateTime()
-    last_used_at = fields.DateTime()
+    last_used_at = fields.DateTime(allow_none=True)
 
 
 @blp.get("")
@@ -42,7 +44,7 @@ def list_identities() -> list[Identity]:
     return identities.mine(g.person.id)
 
 
-@blp.post("/<provider>")
+@blp.post("/<provider>/link")
 @signed_in
 @blp.arguments(Afterwards, location="query")
 @blp.response(200, Departure)

@@ -30,7 +30,7 @@ ROUNDS = 12
 _TAG = "$bcrypt-sha256$v=1"
 _SALT_LENGTH = 29  # "$2b$12$" and 22 characters
 _MOST_BYTES = 1024
-_FEWEST_CHARACTERS = 8
+FEWEST_CHARACTERS = 8
 _THREADS = 3
 _MOST_WAITING = 24  # a queue of about two seconds: more would keep people waiting for a time-out
 _OURS = frozenset({"shared_accounts", "shared-accounts", "sharedaccounts", "changeme", "administrator"})
@@ -63,8 +63,8 @@ def needs_rehash(stored: str) -> bool:
 
 def refuse_weak(password: str, *, username: str, field: str = "password") -> None:
     """Raise `Unprocessable` for a new password that would be guessed; any characters will do."""
-    if len(password) < _FEWEST_CHARACTERS:
-        raise Unprocessable(f"A password has at least {_FEWEST_CHARACTERS} characters.", field=field)
+    if len(password) < FEWEST_CHARACTERS:
+        raise Unprocessable(f"A password has at least {FEWEST_CHARACTERS} characters.", field=field)
     _refuse_long(password)
     if password.casefold() in {username.casefold(), *_OURS} or _is_common(password.casefold()):
         raise Unprocessable("This password is among the first that anybody would try.", field=field)

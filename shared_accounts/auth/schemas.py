@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from shared_accounts.auth import sessions
+from shared_accounts.auth.passwords import FEWEST_CHARACTERS
 from shared_accounts.json_bodies import Text
 
 MOST_PASSWORD = 1024
@@ -16,6 +17,12 @@ def password(**options: Any) -> fields.String:
     """Make a field for a password: any characters, taken exactly as sent."""
     length = validate.Length(min=1, max=MOST_PASSWORD)
     return fields.String(validate=length, metadata={"format": "password"}, **options)
+
+
+def new_password(**options: Any) -> fields.String:
+    """Make a field for a password to be; `auth/passwords.py` has the rules, in better words than a length's."""
+    length = validate.Length(min=1, max=MOST_PASSWORD)
+    return fields.String(validate=length, metadata={"format": "password", "minLength": FEWEST_CHARACTERS}, **options)
 
 
 class Credentials(Schema):
@@ -55,7 +62,7 @@ class SignUp(Schema):
     """What somebody registers with."""
 
     username = Text(min=3, max=50, required=True)
-    password = password(required=True)
+    password = new_password(required=True)
     invitation_code = Text(max=100, allow_none=True, load_default=None)
 
 
@@ -77,7 +84,7 @@ class PasswordChange(Schema):
     """A new password; who has one proves the current one."""
 
     current_password = password(allow_none=True, load_default=None)
-    new_password = password(required=True)
+    new_password = new_password(required=True)
 
 
 class Proof(Schema):
@@ -92,14 +99,14 @@ class UserSchema(Schema):
 
     id = fields.Integer()
     username = fields.String()
-    avatar_url = fields.String()
+    avatar_url = fields.String(allow_none=True)
     trust_level = fields.Integer()
     role = fields.String()
     is_active = fields.Function(lambda user: user.state != "disabled", metadata={"type": "boolean"})
     is_silenced = fields.Function(lambda user: user.state == "silenced", metadata={"type": "boolean"})
     beta = fields.Constant(0, metadata={"type": "integer", "description": "The original front end asks for it"})
     created_at = fields.DateTime()
-    last_login_at = fields.DateTime()
+    last_login_at = fields.DateTime(allow_none=True)
     use_only_dedicated = fields.Boolean()
     prefer_shared = fields.Boolean()
 
@@ -124,8 +131,8 @@ class SessionSchema(Schema):
 
     id = fields.UUID()
     device = fields.Function(lambda row: sessions.device(row.user_agent), metadata={"type": "string"})
-    user_agent = fields.String()
-    address = fields.String()
+    user_agent = fields.String(allow_none=True)
+    address = fields.String(allow_none=True)
     method = fields.String(metadata={"description": "`password` or the sign-in provider"})
     second_factor = fields.Boolean()
     created_at = fields.DateTime()

@@ -108,7 +108,7 @@ def callback(provider: str) -> Response | dict[str, Any]:
 
     A browser is sent on to the pages with a `sign_in_code`, good for a minute at `/api/auth/exchange`; programs get
     the tokens at once. An answer counts once, for the provider and in the browser where the sign-in was begun. If it
-    was begun at `/api/auth/identities/{provider}`, the identity is linked instead.
+    was begun at `/api/auth/identities/{provider}/link`, the identity is linked instead.
     """
     return bring_back(provider, request.args) if browser.wants_page() else come_back(provider, request.args)
 

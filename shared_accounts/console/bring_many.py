@@ -24,7 +24,7 @@ from shared_accounts.console.effects import Effect
 from shared_accounts.console.language import say
 from shared_accounts.errors import InvalidRequest, ServiceError, TooManyRequests, Unprocessable
 from shared_accounts.extensions import db
-from shared_accounts.json_bodies import parse
+from shared_accounts.strict_json import parse
 
 _KIND = "import"
 _SECONDS = 900

@@ -82,8 +82,8 @@ def _boolean(body: dict[str, Any], name: str, *, default: bool) -> bool:
 
 
 def _most_completion_tokens(body: dict[str, Any], default: int) -> int:
-    name = next((name for name in _LIMITS if body.get(name) is not None), _LIMITS[-1])
-    return _count(body, name, default, _MOST_TOKENS) * _count(body, "n", 1, _MOST_CHOICES)
+    named = [_count(body, name, default, _MOST_TOKENS) for name in _LIMITS if body.get(name) is not None]
+    return next(iter(named), default) * _count(body, "n", 1, _MOST_CHOICES)
 
 
 def _count(body: dict[str, Any], name: str, default: int, most: int) -> int:

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
-from shared_accounts.gateway.page_schemas import InputRequest, Open
+from shared_accounts.gateway.page_fields import either, model_name, most_tokens, some, switch, turns
+from shared_accounts.gateway.page_schemas import Open
 
 
-class ResponsesRequest(InputRequest):
+class ResponsesRequest(Open):
     """A turn, as OpenAI's Responses API has it; nothing is stored."""
 
-    instructions = fields.String()
-    max_output_tokens = fields.Integer(metadata={"description": "Bounds what is reserved from your quota"})
-    stream = fields.Boolean()
+    model = model_name()
+    input = either({"type": "string"}, some({"type": "object"}), says="A text, or a list of items")
+    instructions = fields.String(allow_none=True)
+    max_output_tokens = most_tokens()
+    stream = switch()
 
 
 class MessagesRequest(Open):
     """A turn, as Anthropic's Messages API has it."""
 
+    model = model_name()
+    messages = turns()
+    max_tokens = fields.Integer(
+        required=True,
+        validate=validate.Range(1, 10_000_000),
+        metadata={"description": "Bounds what is reserved from your quota"},
+    )
+    system = fields.Raw(
+        metadata={
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
+            "description": "A text, or a list of text blocks",
+        }
+    )
+    stream = switch()
+
+
+class CountRequest(Open):
+    """A turn whose prompt is to be counted, as Anthropic's Messages API has it."""
+
     model = fields.String(required=True)
-    messages = fields.List(fields.Dict(), required=True)
-    max_tokens = fields.Integer(metadata={"description": "Bounds what is reserved from your quota"})
-    system = fields.Raw()
-    stream = fields.Boolean()
+    messages = turns()
 
 
 class GenerateRequest(Open):
     """A turn, as Gemini's own API has it."""
 
-    contents = fields.List(fields.Dict(), required=True)
-    generationConfig = fields.Dict()  # noqa: N815 - Google's name
-    systemInstruction = fields.Dict()  # noqa: N815
+    contents = turns()
+    generationConfig = fields.Dict(allow_none=True)  # noqa: N815 - Google's name
+    systemInstruction = fields.Raw()  # noqa: N815
 
 
 class TokenCount(Schema):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import INCLUDE, Schema, fields
+from marshmallow import INCLUDE, Schema, fields, validate
+
+from shared_accounts.gateway.page_fields import either, model_name, most, most_tokens, some, switch, texts, turns
 
 
 class Open(Schema):
@@ -14,8 +16,8 @@ class Open(Schema):
         unknown = INCLUDE
 
 
-class ErrorObject(Schema):
-    """What went wrong, in OpenAI's words."""
+class ErrorObject(Open):
+    """What went wrong, in OpenAI's words; some refusals give their figures, too."""
 
     message = fields.String(metadata={"description": "A sentence for people"})
     type = fields.String(metadata={"description": "The kind of error, which SDKs map to their exceptions"})
@@ -48,13 +50,13 @@ class ModelList(Schema):
 class ChatRequest(Open):
     """A chat, as OpenAI's API has it; every field beside these goes to the upstream untouched."""
 
-    model = fields.String(required=True)
-    messages = fields.List(fields.Dict(), required=True)
-    stream = fields.Boolean()
-    stream_options = fields.Dict()
-    max_completion_tokens = fields.Integer(metadata={"description": "Bounds what is reserved from your quota"})
-    max_tokens = fields.Integer(metadata={"description": "The older name of `max_completion_tokens`"})
-    n = fields.Integer()
+    model = model_name()
+    messages = turns()
+    stream = switch()
+    stream_options = fields.Dict(allow_none=True)
+    max_completion_tokens = most_tokens()
+    max_tokens = most_tokens("The older name of `max_completion_tokens`")
+    n = most(128, "How many answers; each counts")
 
 
 class TokenUsage(Open):
@@ -83,51 +85,75 @@ class ChatCompletionChunk(ChatCompletion):
 class CompletionRequest(Open):
     """A text to go on with; every field beside these goes to the upstream untouched."""
 
-    model = fields.String(required=True)
-    prompt = fields.Raw(required=True, metadata={"description": "A text, tokens, or a list of either"})
-    stream = fields.Boolean()
-    max_tokens = fields.Integer(metadata={"description": "Bounds what is reserved from your quota"})
+    model = model_name()
+    prompt = texts("A text, tokens, or a list of either")
+    stream = switch()
+    stream_options = fields.Dict(allow_none=True)
+    max_tokens = most_tokens()
 
 
 class InputRequest(Open):
     """Something to work on; every field beside these goes to the upstream untouched."""
 
-    model = fields.String(required=True)
-    input = fields.Raw(required=True, metadata={"description": "A text, or a list of them"})
+    model = model_name()
+    input = texts("A text, or a list of them")
+
+
+class SpeechRequest(Open):
+    """A text to read aloud; every field beside these goes to the upstream untouched."""
+
+    model = model_name()
+    input = fields.String(required=True, validate=validate.Length(min=1))
 
 
 class RerankRequest(Open):
     """Documents to order by a query; every field beside these goes to the upstream untouched."""
 
-    model = fields.String(required=True)
-    query = fields.String(required=True)
-    documents = fields.List(fields.Raw(), required=True)
+    model = model_name()
+    query = fields.String(required=True, validate=validate.Length(min=1))
+    documents = texts("Texts, or objects that hold one")
 
 
 class ImageRequest(Open):
     """A picture to make; every field beside these goes to the upstream untouched."""
 
-    model = fields.String(required=True)
-    prompt = fields.String(required=True)
-    n = fields.Integer(metadata={"description": "How many; each counts"})
-    stream = fields.Boolean()
+    model = model_name()
+    prompt = fields.String(required=True, validate=validate.Length(min=1))
+    n = most(128, "How many; each counts")
+    stream = switch()
+
+
+class ImageChange(ImageRequest):
+    """A picture to change, sent as JSON; every field beside these goes to the upstream untouched."""
+
+    images = either({"type": "object"}, some({"type": "object"}), says="A picture, or a list of them")
 
 
 class ImageForm(Open):
-    """Pictures to change, or to make more of; every part beside these goes to the upstream untouched."""
+    """A picture to make more of; every part beside these goes to the upstream untouched."""
 
-    model = fields.String(required=True)
+    model = model_name()
     image = fields.Raw(required=True, metadata={"type": "string", "format": "binary"})
-    prompt = fields.String()
-    n = fields.Integer(metadata={"description": "How many; each counts"})
+    n = most(128, "How many; each counts", allow_none=False)
+
+
+class ImageChangeForm(ImageForm):
+    """Pictures to change; every part beside these goes to the upstream untouched."""
+
+    prompt = fields.String(required=True, validate=validate.Length(min=1))
 
 
 class AudioForm(Open):
     """A recording to write down; every part beside these goes to the upstream untouched."""
 
-    model = fields.String(required=True)
+    model = model_name()
     file = fields.Raw(required=True, metadata={"type": "string", "format": "binary"})
-    stream = fields.Boolean()
+
+
+class TranscriptForm(AudioForm):
+    """A recording to write down, perhaps as a stream; every part beside these goes to the upstream untouched."""
+
+    stream = fields.String(validate=validate.OneOf(["true", "false", "True", "False", "1", "0", ""]))
 
 
 class UpstreamAnswer(Open):

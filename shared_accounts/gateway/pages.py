@@ -54,7 +54,7 @@ _GATEWAY = {
     "v1.messages": _Route(
         {_JSON: told.UpstreamAnswer, _EVENTS: told.UpstreamAnswer}, takes={_JSON: spoken.MessagesRequest}
     ),
-    "v1.count_tokens": _Route({_JSON: spoken.TokenCount}, (400, *_READING, 413), takes={_JSON: spoken.MessagesRequest}),
+    "v1.count_tokens": _Route({_JSON: spoken.TokenCount}, (400, *_READING, 413), takes={_JSON: spoken.CountRequest}),
     "passthrough.completions": _Route(
         {_JSON: told.UpstreamAnswer, _EVENTS: told.UpstreamAnswer}, takes={_JSON: told.CompletionRequest}
     ),
@@ -66,11 +66,11 @@ _GATEWAY = {
     ),
     "passthrough.image_edits": _Route(
         {_JSON: told.UpstreamAnswer, _EVENTS: told.UpstreamAnswer},
-        takes={_FORM: told.ImageForm, _JSON: told.ImageRequest},
+        takes={_FORM: told.ImageChangeForm, _JSON: told.ImageChange},
     ),
     "passthrough.image_variations": _Route({_JSON: told.UpstreamAnswer}, takes={_FORM: told.ImageForm}),
-    "passthrough.speech": _Route({"audio/*": _BYTES, _EVENTS: told.UpstreamAnswer}, takes={_JSON: told.InputRequest}),
-    "passthrough.transcriptions": _Route({**_TEXT, _EVENTS: told.UpstreamAnswer}, takes={_FORM: told.AudioForm}),
+    "passthrough.speech": _Route({"audio/*": _BYTES, _EVENTS: told.UpstreamAnswer}, takes={_JSON: told.SpeechRequest}),
+    "passthrough.transcriptions": _Route({**_TEXT, _EVENTS: told.UpstreamAnswer}, takes={_FORM: told.TranscriptForm}),
     "passthrough.translations": _Route(_TEXT, takes={_FORM: told.AudioForm}),
     "generate.models": _Route({_JSON: spoken.GeminiModelList}, _READING),
     "generate.model": _Route({_JSON: spoken.GeminiModel}, (*_READING, 404)),
@@ -117,10 +117,8 @@ def _operation(route: _Route, path: str) -> dict[str, Any]:
     if route.takes:
         operation["requestBody"] = {"required": True, "content": _content(route.takes)}
     if path.endswith(":streamGenerateContent"):
-        alt = {"type": "string", "enum": ["sse"]}
-        operation["parameters"] = [
-            {"name": "alt", "in": "query", "schema": alt, "description": "`sse` asks for events"}
-        ]
+        asked = {"name": "alt", "in": "query", "schema": {"type": "string"}, "example": "sse"}
+        operation["parameters"] = [{**asked, "description": "`sse` asks for events, anything else for a list"}]
     return operation
 
 

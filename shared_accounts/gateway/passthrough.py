@@ -97,8 +97,6 @@ def _is_stream(endpoint: Endpoint, body: dict[str, Any]) -> bool:
 def _to_send(endpoint: Endpoint, raw: bytes, body: dict[str, Any], *, stream: bool) -> bytes:
     """Return the body; a stream of text is asked for its usage, too."""
     options = body.get("stream_options")
-    if not (endpoint.is_prose and stream):
-        return raw
-    if options is not None and not isinstance(options, dict):
+    if endpoint.is_prose and options is not None and not isinstance(options, dict):
         raise InvalidRequest("stream_options must be an object.", field="stream_options")
-    return chat.to_send(raw, body, stream=True)  # the same splice as for a chat
+    return chat.to_send(raw, body, stream=True) if endpoint.is_prose and stream else raw  # spliced as a chat is

@@ -24,8 +24,7 @@ blp = Door("api-keys", __name__, url_prefix="/api/api-keys", description="Keys f
 
 def _units(what: str) -> Units:
     more_than_nothing = validate.Range(1, error="Must be more than nothing.")
-    described = {"type": "string", "example": "0.5000", "description": what}
-    return Units(allow_none=True, validate=more_than_nothing, metadata=described)
+    return Units(allow_none=True, validate=more_than_nothing, metadata={"description": what})
 
 
 class Budgets(Schema):
@@ -61,9 +60,9 @@ class StandingSchema(Schema):
     """How one budget stands: `spent` by what has ended, `held` by what is under way."""
 
     budget = fields.String()
-    limit = Units(metadata={"type": "string"})
-    spent = Units(metadata={"type": "string"})
-    held = Units(metadata={"type": "string"})
+    limit = Units()
+    spent = Units()
+    held = Units()
 
 
 class ShownKeySchema(KeySchema):

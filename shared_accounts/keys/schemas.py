@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing, pre_load, validate
 
-from shared_accounts.json_bodies import Text
+from shared_accounts.json_bodies import Flag, Moment, Text
 from shared_accounts.keys import limits
 
 LONGEST_GRACE = 1440
@@ -61,7 +61,7 @@ class KeyTerms(Schema):
     """What may be said of a key when it is made and later."""
 
     description = Text(max=500, allow_none=True)
-    expires_at = fields.AwareDateTime(allow_none=True, validate=_in_reach)
+    expires_at = Moment(allow_none=True, validate=_in_reach)
     models = Distinct(
         Text(min=1, max=200),
         most=_MOST_NAMES,
@@ -80,9 +80,9 @@ class KeyTerms(Schema):
 class NewKeyTerms(KeyTerms):
     """What a key is asked for with."""
 
-    name = Text(min=1, max=100, load_default="API key")
+    name = Text(min=1, max=100, load_default="API key", metadata={"nullable": True})
     description = Text(max=500, allow_none=True, load_default=None)
-    expires_at = fields.AwareDateTime(allow_none=True, load_default=None, validate=_in_reach)
+    expires_at = Moment(allow_none=True, load_default=None, validate=_in_reach)
 
     @pre_load
     def _drop_empty_name(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class NewKeyTerms(KeyTerms):
 class Switch(Schema):
     """On or off."""
 
-    is_active = fields.Boolean(required=True, truthy={True}, falsy={False})
+    is_active = Flag(required=True)
 
 
 class Rotation(Schema):
@@ -107,15 +107,17 @@ class KeyFacts(Schema):
 
     id = fields.Integer()
     name = fields.String()
-    description = fields.String()
+    description = fields.String(allow_none=True)
     key_preview = fields.String(attribute="preview")
     is_active = fields.Boolean()
     created_at = fields.DateTime()
-    last_used_at = fields.DateTime(metadata={"description": "To the minute"})
-    expires_at = fields.DateTime()
-    former_until = fields.DateTime(metadata={"description": "Until when the secret before the last rotation is good"})
+    last_used_at = fields.DateTime(allow_none=True, metadata={"description": "To the minute"})
+    expires_at = fields.DateTime(allow_none=True)
+    former_until = fields.DateTime(
+        allow_none=True, metadata={"description": "Until when the secret before the last rotation is good"}
+    )
     models = fields.List(fields.String())
     addresses = fields.List(fields.String())
-    requests_per_minute = fields.Integer()
-    tokens_per_minute = fields.Integer()
-    max_concurrent = fields.Integer()
+    requests_per_minute = fields.Integer(allow_none=True)
+    tokens_per_minute = fields.Integer(allow_none=True)
+    max_concurrent = fields.Integer(allow_none=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
-from shared_accounts.json_bodies import Text
+from shared_accounts.json_bodies import A_TIME, Text
 from shared_accounts.plugin.pool import Span
 
 BAD_BODY = 400
@@ -29,7 +29,7 @@ class _When(fields.Field[datetime]):
     default_error_messages = {"invalid": "Not a date or a time in ISO 8601."}  # noqa: RUF012 - marshmallow's way
 
     def __init__(self, *, is_end: bool = False, **options: Any) -> None:
-        super().__init__(metadata={"type": "string", **options.pop("metadata", {})}, **options)
+        super().__init__(metadata={**A_TIME, **options.pop("metadata", {})}, **options)
         self._is_end = is_end
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:

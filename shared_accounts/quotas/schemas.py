@@ -10,10 +10,11 @@ from typing import Any
 from marshmallow import Schema, fields, pre_load, validate
 
 from shared_accounts.config import MICRO
-from shared_accounts.json_bodies import Text
+from shared_accounts.json_bodies import Moment, Text
 from shared_accounts.quotas.history import KINDS
 
 _UNITS = re.compile(r"-?\d{1,9}(\.\d{1,4})?", re.ASCII)
+_MOST_UNITS = 999_999_999
 LONGEST_GROUP = 200
 
 
@@ -27,7 +28,11 @@ class Units(fields.Field[int]):
     }
 
     def __init__(self, *, signed: bool = False, **options: Any) -> None:
-        super().__init__(**options)
+        text: dict[str, Any] = {"type": "string", "pattern": rf"^{'-?' * signed}\d{{1,9}}(\.\d{{1,4}})?$"}
+        number = {"type": "number", "multipleOf": 0.0001, "minimum": -_MOST_UNITS * signed, "maximum": _MOST_UNITS}
+        text["nullable"] = options.get("load_default", True) is None
+        metadata = {"anyOf": [text, number], "example": "0.5000", **options.pop("metadata", {})}
+        super().__init__(metadata=metadata, **options)
         self._signed = signed
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> int:  # noqa: ARG002
@@ -93,8 +98,8 @@ class LedgerFilters(Schema):
 
     model_group = fields.String()
     kind = fields.String(validate=validate.OneOf(KINDS))
-    since = fields.AwareDateTime()
-    until = fields.AwareDateTime(metadata={"description": "Itself left out"})
+    since = Moment()
+    until = Moment(metadata={"description": "Itself left out"})
 
     @pre_load
     def _drop_empty(self, data: Any, **_: Any) -> dict[str, Any]:

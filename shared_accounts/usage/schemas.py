@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
-from shared_accounts.json_bodies import Text
+from shared_accounts.json_bodies import A_TIME, Text
 from shared_accounts.usage.lines import NEWEST_FIRST, SORTS
 from shared_accounts.usage.models import OUTCOMES
 from shared_accounts.usage.parts import HOUR
@@ -30,7 +30,7 @@ class Moment(fields.Field[datetime]):
     default_error_messages = {"invalid": "Not a date or a time in ISO 8601."}  # noqa: RUF012 - marshmallow's way
 
     def __init__(self, *, is_end: bool = False, **options: Any) -> None:
-        super().__init__(metadata={"type": "string", "example": "2026-11-30T00:00:00Z"}, **options)
+        super().__init__(metadata={**A_TIME, "example": "2026-11-30T00:00:00Z"}, **options)
         self._is_end = is_end
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:

@@ -19,7 +19,7 @@ from tests.conftest import rows
 
 LOGIN = "/api/auth/oidc/linux_do/login"
 EXCHANGE = "/api/auth/exchange"
-LINK = "/api/auth/identities/linux_do"
+LINK = "/api/auth/identities/linux_do/link"
 
 
 @pytest.fixture
@@ -440,7 +440,7 @@ def test_an_identity_can_be_removed_but_not_the_last_way_in(client, session, app
     github = GitHub()
     github.user["login"] = "bee-hub"
     with offering(app, github):
-        url = client.post("/api/auth/identities/github").json["authorization_url"]
+        url = client.post("/api/auth/identities/github/link").json["authorization_url"]
         assert come_back(client, "github", github.authorize(url)).status_code == 200
     github.stop()
 

@@ -17,15 +17,14 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 from flask import Flask
-from sqlalchemy import event, text
+from sqlalchemy import text
 
-from shared_accounts.config import load
-from shared_accounts.crypto import Vault
-from shared_accounts.extensions import db, jwt, statements
+from shared_accounts.extensions import db
 from shared_accounts.local.servers import free_port
 from shared_accounts.quotas import proof
 from tests import factories
-from tests.conftest import ROOT, have_patience_with_us
+from tests.books import at_hand, opened
+from tests.conftest import ROOT
 from tests.gateway.scene import Scene, wait_until
 from tests.gateway.server import Server
 from tests.upstream import Act, Upstream
@@ -53,16 +52,8 @@ def gateway_environment(environment: dict[str, str], new_database: Callable[[str
 
 @pytest.fixture(scope="session")
 def books(app: Flask, gateway_environment: dict[str, str]) -> Flask:
-    """The tables of the gateway's database, as the test's process sees them; no doors, no second set of globals."""
-    settings = load(gateway_environment)
-    made = Flask("books")
-    made.config.from_mapping(app.config | {"SQLALCHEMY_DATABASE_URI": settings.database_url})
-    made.extensions |= {"settings": settings, "vault": Vault(settings.plugin_api_encryption_key)}
-    db.init_app(made)
-    jwt.init_app(made)
-    with made.app_context():
-        event.listen(db.engine, "connect", have_patience_with_us)
-    return made
+    """The tables of the gateway's database, as the test's process sees them."""
+    return opened(app, gateway_environment)
 
 
 @pytest.fixture(scope="session")
@@ -99,16 +90,8 @@ def start_servers(
 @pytest.fixture
 def database(app: Flask, books: Flask) -> Iterator[Flask]:
     """`db.session` and the prepared statements speak to the gateway's database for the length of a test."""
-    ours, theirs = books.extensions["settings"], app.extensions["settings"]
-    statements.bind(ours.database_url, size=4, timeout_ms=ours.statement_timeout_ms)
-    with books.app_context():
-        try:
-            yield books
-        finally:
-            db.session.remove()
-            statements.bind(
-                theirs.database_url, size=theirs.statement_pool_size, timeout_ms=theirs.statement_timeout_ms
-            )
+    with at_hand(app, books):
+        yield books
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ _SLOWEST_START = 60.0
 class Server:
     """One gunicorn; `environment` is what its settings are read from."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, *, workers: int = 1) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, *, workers: int = 1, app: str = "wsgi:app") -> None:
         self.port = free_port()
         self.workers = workers
+        self._app = app
         self._log = log
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GUNICORN")},
@@ -48,7 +49,7 @@ class Server:
     def start(self) -> None:
         """Return once every worker answers."""
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+            command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._app]
             self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
         self.wait_until_ready()
 
