@@ -41,6 +41,9 @@ from shared_accounts.console.admin import (  # noqa: F401 - likewise
     accounts as all_accounts,
 )
 from shared_accounts.console.admin import (  # noqa: F401 - likewise
+    alerts as group_alerts,
+)
+from shared_accounts.console.admin import (  # noqa: F401 - likewise
     audit,
     invitations,
     jobs,

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from shared_accounts.accounts import standing
+from shared_accounts.alerts.models import Alert
 from shared_accounts.audit.models import AuditEntry
 from shared_accounts.auth.models import Identity, Session
 from shared_accounts.extensions import db
@@ -54,7 +55,17 @@ def gathered(admin: User, *, name: str = "", **text: Any) -> None:
         ran = {"last_started": ago(minutes=3), "last_finished": ago(minutes=3), "last_outcome": outcome}
         sums = {"succeeded": 288, "failed": int(outcome == "failed"), "total_ms": 9_000}
         db.session.add(JobRun(task=task, duration_ms=ms, **ran, **sums))
+    _alerts()
     db.session.commit()
+
+
+def _alerts() -> None:
+    for kind, details, over in (
+        ("ledger_broken", {"problems": 1}, ago(hours=90)),
+        ("job_failing", {"job": "probe_accounts", "failures": 3}, None),
+    ):
+        told = {"kind": kind, "subject": "group", "episode": 1, "details": details}
+        db.session.add(Alert(**told, raised_at=ago(hours=3), over_at=over, read_at=over))
 
 
 def _person(username: str, fields: dict[str, Any], number: int) -> User:

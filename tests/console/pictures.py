@@ -39,12 +39,21 @@ SHOWN = {
     "accounts": "light",
     "account": "dark",
     "keys": "light",
+    "usage": "light",
+    "usage-charts": "dark",
+    "exchange-served": "light",
     "quota": "light",
+    "playground": "light",
     "users": "dark",
+    "models": "light",
+    "jobs": "light",
+    "audit": "dark",
+    "settings": "light",
+    "status": "light",
 }
 """The main screens, and the light in which the documentation shows each."""
 
-_COLOURS = 96
+_COLOURS = 64
 _LOOKS = [(DESK, "light", "en"), (DESK, "dark", "zh"), (PHONE, "light", "zh"), (PHONE, "dark", "en")]
 
 

@@ -17,7 +17,6 @@ def members() -> dict[str, str]:
     return {
         "overview": "/overview",
         "overview-month": "/overview?range=30d",
-        "alerts": "/alerts",
         "accounts": "/accounts",
         "contribute": "/accounts/new",
         "account": f"/accounts/{accounts[0]}",
@@ -46,6 +45,7 @@ def members() -> dict[str, str]:
         "quota-lines": "/quota?view=lines",
         "quota-give": "/quota/give?group=gpt-5",
         "quota-spent": "/quota?group=gpt-5&kind=spend",
+        "alerts": "/alerts",
         "profile": "/profile",
         "second-factor": "/profile/second-factor",
     }
@@ -88,6 +88,7 @@ def admins() -> dict[str, str]:
         "pool-correct": f"/admin/pools/{pool}/correct",
         "models": "/admin/models",
         "model-rule": "/admin/models/rule?model=gpt-5",
+        "group-alerts": "/admin/alerts",
         "prices": "/admin/prices",
         "price-new": "/admin/prices/new?model=gpt-5",
         "jobs": "/admin/jobs",

@@ -122,6 +122,7 @@ WRITTEN = {
 """What people, or their browsers, write; besides what the crowd is told to write."""
 
 
+@pytest.mark.timeout(300)
 def test_on_no_screen_anything_anybody_wrote_becomes_more_than_text(signed_in, session):
     admin = world.settled(username="boss", role="admin")
     crowd.gathered(admin, name=CANARY, note=CANARY, reason=CANARY, alias=f"a{CANARY}", model=f"m{CANARY}")

@@ -31,6 +31,7 @@ def browser_of_an_admin(signed_in, session):
     return signed_in(lin)
 
 
+@pytest.mark.timeout(300)
 def test_no_page_asks_the_database_too_much(browser_of_an_admin, count_queries):
     for screen, path in places.every().items():
         with count_queries() as queries:
@@ -49,6 +50,7 @@ def test_more_accounts_cost_no_more_queries(signed_in, session, count_queries):
         assert len(queries) <= MOST_QUERIES, (path, len(queries))
 
 
+@pytest.mark.timeout(300)
 def test_a_page_is_small_beside_what_a_browser_keeps(browser_of_an_admin):
     for path in places.every().values():
         assert len(gzip.compress(browser_of_an_admin.get(path).source.encode())) < MOST_BYTES, path
@@ -68,6 +70,7 @@ def test_strangers_pages_load_nothing_from_elsewhere_and_lie_in_no_frame(reader,
     assert "Access-Control-Allow-Origin" not in page.headers
 
 
+@pytest.mark.timeout(300)
 def test_every_page_keeps_to_its_policy(browser_of_an_admin):
     for path in places.every().values():
         page = browser_of_an_admin.get(path)
@@ -78,6 +81,7 @@ def test_every_page_keeps_to_its_policy(browser_of_an_admin):
         assert [tag for tag, _ in page.tags].count("h1") == 1, path
 
 
+@pytest.mark.timeout(300)
 def test_every_address_in_a_page_leads_somewhere(browser_of_an_admin):
     browser, seen = browser_of_an_admin, set()
     for path in places.every().values():
