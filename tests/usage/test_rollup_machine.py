@@ -36,7 +36,7 @@ EVERYBODY = Wanted(viewer=1, scope="all")
 ROLL_UP = clock_api.roll_up_usage
 TABLES = ("usage_log", "usage_hours", "usage_totals", "usage_days", "usage_day_totals")
 
-hours_ago = st.integers(1, 40)
+hours_ago = st.integers(1, 70)
 within = st.floats(0, 0.999)
 people = st.integers(1, 3)
 amounts = st.integers(0, 10**9)
@@ -91,6 +91,13 @@ class Counting(RuleBasedStateMachine):
         db.session.rollback()
         ROLL_UP()
 
+    @rule(hours=hours_ago)
+    def an_hour_is_counted_again(self, hours):
+        hour, through = THIS_HOUR - hours * HOUR, rollup.through()
+        if through is not None and hour < through:
+            rollup.recount(hour)
+            db.session.commit()
+
     @rule()
     def a_count_dies(self):
         rollup.count_next()
@@ -116,6 +123,9 @@ class Counting(RuleBasedStateMachine):
         clear_the_last_hours()
         ROLL_UP()
         ROLL_UP()
+        for hour in rollup.late_hours(80 * HOUR):  # what the hourly look did not reach back to
+            rollup.recount(hour)
+            db.session.commit()
 
         assert rolled_up() == log_by_hour() != {}
         lines = log_lines()
