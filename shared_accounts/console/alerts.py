@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from flask import current_app, g, render_template, request, url_for
@@ -12,7 +13,7 @@ from shared_accounts.alerts.models import Alert
 from shared_accounts.alerts.schemas import AlertPreferencesChange
 from shared_accounts.audit import trail
 from shared_accounts.auth.guards import refuse_silenced
-from shared_accounts.console import forms
+from shared_accounts.console import forms, show
 from shared_accounts.console.door import act, back, page
 from shared_accounts.console.forms import Errors
 from shared_accounts.console.language import language
@@ -93,10 +94,14 @@ def _shown(errors: Errors, typed: dict[str, Any] | None = None, *, secret: str |
 
 def _told(alert: Alert) -> dict[str, Any]:
     """Say an alert in the reader's language, with where to go about it."""
+    details = dict(alert.details)
+    if "expires_at" in details:
+        moment = datetime.fromisoformat(details["expires_at"])
+        details["expires_at"] = f"{show.day(moment)} {show.clock(moment)}"
     if language() == "zh":
-        title, text = wording.in_chinese(alert.kind, alert.details), ""
+        title, text = wording.in_chinese(alert.kind, details), ""
     else:
-        title, text = wording.title(alert.kind, alert.details), wording.sentence(alert.kind, alert.details)
+        title, text = wording.title(alert.kind, details), wording.sentence(alert.kind, details)
     return {"row": alert, "title": title, "text": text, "href": _place(alert)}
 
 

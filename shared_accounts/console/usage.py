@@ -67,6 +67,11 @@ def choices(what: Asked, everything: Stats, shown: Iterable[int] = ()) -> dict[s
     }
 
 
+def _listed(what: Asked, sums: Stats) -> int:
+    """Return how many lines there are to list: months that are gone still count in the sums, but have none."""
+    return count(what.wanted) if what.wanted.start is None else int(sums.total.calls)
+
+
 def line_accounts(rows: list[Row[Any]]) -> set[int]:
     """Return which accounts served these lines."""
     return {line.account_id for line, *_ in rows}
