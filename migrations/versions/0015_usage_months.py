@@ -31,9 +31,6 @@ def upgrade() -> None:
         create function first_usage_id(moment timestamptz) returns uuid language sql immutable parallel safe as $$
             select (lpad(to_hex(floor(extract(epoch from moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
         $$;
-        create function is_closed(exchange uuid) returns boolean language sql stable as $$
-            select exists (select from usage_log where id = exchange and state = 'closed')
-        $$;
         create function usage_kept_since() returns timestamptz language sql stable as $$
             select case when pg_get_expr(relpartbound, part.oid) not like '%(MINVALUE)%'
                 then to_date(right(relname, 7), 'YYYY_MM')::timestamp at time zone 'UTC' end
@@ -106,6 +103,5 @@ def downgrade() -> None:
             {_rewrite(_NEAR_OPEN, _ANY_OPEN)}
         end $do$;
         drop function usage_kept_since();
-        drop function is_closed(uuid);
         drop function first_usage_id(timestamptz);
     """)
