@@ -40,7 +40,7 @@ def usage() -> Any:
         total=sums.total,
         served=sum(row.calls for row in sums.by["outcome"] if row.outcome == "served"),
         number=number,
-        pages=-(-count(what.wanted) // PAGE),
+        pages=-(-count(what.wanted, sums.total.calls) // PAGE),
     )
 
 
