@@ -11,7 +11,7 @@ from gunicorn.http.errors import ObsoleteFolding
 _environ = {**dotenv_values(".env"), **os.environ}
 bind = f"{_environ.get('HOST', '127.0.0.1')}:{_environ.get('PORT', '8008')}"
 workers = int(_environ.get("WEB_CONCURRENCY", "2"))
-worker_class = "gevent"
+worker_class = "shared_accounts.worker.Worker"  # gevent's; knows nothing of the application
 worker_connections = 4000
 http_parser = "fast"  # gunicorn_h1c, a C parser: 6 % less CPU per request
 

@@ -32,6 +32,8 @@ LADDER = [
         "crypto",
         "statements",
         "group_commit",
+        "worker",
+        "migrating",
         "extensions",
         "clockwork",
         "green",
