@@ -52,10 +52,11 @@ class Ring:
 
 
 def some_of(rings: list[Ring], *, but: set[int]) -> list[Candidate]:
-    """Return a page of others than those, by chance; when all that are known are among those, read on."""
+    """Return others than those, a page by chance if they are more; when all that are known are among those, read on."""
     while True:
         others = {one.id: one for ring in rings for one in ring.accounts.values() if one.id not in but}
         if others:
-            return random.sample(list(others.values()), min(PAGE, len(others)))
+            found = list(others.values())
+            return found if len(found) <= PAGE else random.sample(found, PAGE)
         if not any(ring.read_on() for ring in rings):
             return []

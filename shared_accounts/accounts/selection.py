@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from random import random
 from secrets import randbelow
 from time import monotonic
 from zlib import crc32
@@ -96,7 +97,7 @@ class Supply:
         serving = self.serving(model)
         for sharing in ("shared", "dedicated") if caller.prefer_shared else ("dedicated", "shared"):
             rings = self._rings(serving, caller, sharing)
-            home = None if conversation is None else self._home(serving, rings[0], conversation)
+            home = self._home(serving, rings[0], conversation) if rings and conversation is not None else None
             yield from self._in_order(rings, home, cooling)
 
     def again(self, candidate: Candidate, model: str) -> Candidate | None:
@@ -115,6 +116,8 @@ class Supply:
     def _rings(self, serving: _Serving, caller: Caller, sharing: str) -> list[Ring]:
         """Return where the accounts of a class lie; her own shared ones are among everybody's, if those are few."""
         mine = Whose(sharing, caller.user_id)
+        if sharing == "dedicated" and not caller.keeps_some:
+            return []
         if sharing == "dedicated" or caller.use_only_dedicated:
             return [self._ring(serving, mine)]
         everybodys = self._ring(serving, _EVERYBODYS)
@@ -153,7 +156,7 @@ class Supply:
         """Yield the home and then the least loaded first, ties by chance; further round the ring while asked for."""
         named: set[int] = set()
         while some := some_of(rings, but=named):
-            ready = sorted(_healthy(some, cooling), key=self._load)
+            ready = sorted(_healthy(some, cooling), key=self._rank)
             if ready and self.in_flight[ready[0].id]:
                 any(ring.read_on() for ring in rings)  # nobody is idle: whoever comes next has more to choose from
             if home and not named and self._bears(home, ready):
@@ -161,8 +164,8 @@ class Supply:
             named.update(one.id for one in (*some, *ready))
             yield from ready
 
-    def _load(self, one: Candidate) -> tuple[float, int]:
-        return load(self.in_flight[one.id], one.max_concurrency, one.used)
+    def _rank(self, one: Candidate) -> tuple[float, int, float]:
+        return *load(self.in_flight.get(one.id, 0), one.max_concurrency, one.used), random()  # noqa: S311 - no secret
 
     def _bears(self, home: Candidate, ready: list[Candidate]) -> bool:
         """Tell whether the home is no fuller than its limit and not much busier than the idlest."""

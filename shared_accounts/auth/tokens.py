@@ -25,7 +25,8 @@ from shared_accounts.auth.models import Session
 from shared_accounts.auth.refused import ReusedToken, SessionOver
 from shared_accounts.errors import NotSignedIn, UserDisabled
 from shared_accounts.extensions import db, statements
-from shared_accounts.keys.keyring import KNOWN, to_caller
+from shared_accounts.keys.keyring import to_caller
+from shared_accounts.keys.known import KNOWN
 from shared_accounts.requests_in import settings
 from shared_accounts.users.models import User
 from shared_accounts.users.roster import Caller

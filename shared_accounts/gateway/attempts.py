@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import ServiceError
@@ -143,7 +144,7 @@ def _candidates(gateway: Gateway, opening: books.Opening, exchange: Exchange) ->
             exchange.pass_over(candidate, "its upstream does not speak this")
     if not seen:
         supply.forget(opening.model)
-    for candidate in supply.candidates(caller, opening.model, conversation):
+    for candidate in supply.candidates(replace(caller, keeps_some=True), opening.model, conversation):
         if candidate.id not in seen and understands(candidate, exchange.call):
             yield candidate
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from shared_accounts.accounts.selection import VERIFIED
 from shared_accounts.keys.budgets import HAS_BUDGET
-from shared_accounts.keys.keyring import KEY_ID
+from shared_accounts.keys.known import KEY_ID
 from shared_accounts.quotas.moves import RAISE, RESERVE, SETTLE
 from shared_accounts.usage import log
 

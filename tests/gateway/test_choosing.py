@@ -255,3 +255,12 @@ def test_an_account_that_cools_is_waited_for_by_name(scene, account, ask):
 
     assert (reply.status, reply.error["code"]) == (503, "no_account_available")
     assert 250 <= int(reply.headers["retry-after"]) <= 300
+
+
+def test_the_first_account_that_somebody_keeps_to_herself_serves_her_very_next_call(scene, upstream):
+    scene.account(upstream(refuses(500), answers("theirs")))
+    assert scene.ask().status == 503
+
+    scene.account(upstream(answers("hers")), owner=scene.user, sharing="dedicated")
+
+    assert scene.ask().json["choices"][0]["message"]["content"] == "hers"

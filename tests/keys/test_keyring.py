@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from shared_accounts import crypto
 from shared_accounts.errors import InvalidApiKey, NotFound, Unprocessable
 from shared_accounts.extensions import db, statements
-from shared_accounts.keys import keyring
+from shared_accounts.keys import keyring, known
 from shared_accounts.keys.models import ApiKey
 from shared_accounts.users.models import User
 from tests import factories
 from tests.conftest import rows
+from tests.together import at_once
 
 SAMPLE = keyring._new_secret()  # noqa: SLF001 - a secret without a row
 
@@ -136,7 +138,7 @@ def test_an_authentication_reads_no_table_from_end_to_end(committed):
     user = factories.user()
     for _ in range(MOST_KEYS):
         factories.api_key(user)
-    query = keyring.KNOWN.format(key="$1", session="null")
+    query = known.KNOWN.format(key="$1", session="null")
     with db.engine.begin() as connection:
         connection.exec_driver_sql("set local enable_seqscan = off")
         connection.exec_driver_sql("set local plan_cache_mode = force_generic_plan")
@@ -218,3 +220,18 @@ def test_deleting_a_user_deletes_her_keys(session):
 
 def test_both_ways_in_are_prepared_on_every_connection(committed):
     assert statements.row("caller_by_key", b"x") is None
+
+
+def test_many_who_come_at_once_are_each_recognised_as_herself(app, committed):
+    users = [factories.user() for _ in range(8)]
+    secrets = [factories.api_key(user)[1] for user in users]
+    factories.account(users[0], sharing="dedicated")
+    factories.account(users[1], sharing="shared")
+    fingerprints = [keyring.fingerprint_of(secret) for secret in secrets]
+    unknown = crypto.fingerprint("nobody's")
+
+    found = at_once(app, *(partial(keyring.authenticate, one) for one in (*fingerprints, unknown)))
+
+    assert [one.user_id for one in found[:-1]] == [user.id for user in users]
+    assert [one.keeps_some for one in found[:-1]] == [True] + [False] * 7
+    assert found[-1] is None

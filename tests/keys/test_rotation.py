@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from shared_accounts.extensions import db
 from shared_accounts.keys import keyring
+from shared_accounts.keys.known import KNOWN
 from shared_accounts.keys.models import ApiKey
 from tests import factories
 from tests.conftest import rows
@@ -111,7 +112,7 @@ def test_rotations_at_once_leave_one_secret_and_one_in_grace(app, issued):
 
 
 def test_looking_a_key_up_by_either_secret_takes_an_index(committed):
-    query = keyring.KNOWN.format(key="$1", session="null")
+    query = KNOWN.format(key="$1", session="null")
     with db.engine.begin() as connection:
         for setting in ("enable_seqscan = off", "enable_hashjoin = off", "plan_cache_mode = force_generic_plan"):
             connection.exec_driver_sql(f"set local {setting}")
