@@ -47,7 +47,7 @@ class GroupCommit(Generic[Asked, Told]):
 
     def ask(self, asked: Asked) -> Told:
         """Return the answer; raises what asking for this one alone raises, and `DatabaseUnavailable` with her group."""
-        turn = _Turn[Asked, Told](asked)
+        turn: _Turn[Asked, Told] = _Turn(asked)
         with self._lock:
             self._waiting.append(turn)
             turn.leads, self._is_led = not self._is_led, True

@@ -32,16 +32,28 @@ class _Later:
 
 
 class _Commands(click.Group):
-    """`flask db`: the moment it is called, Flask-Migrate's own commands take its place."""
+    """`flask db`: the moment it is called, or asked what it can do, Flask-Migrate's own group takes its place."""
+
+    @cached_property
+    def _theirs(self) -> click.Group:
+        from flask_migrate.cli import db as theirs  # noqa: PLC0415
+
+        return theirs  # type: ignore[no-any-return]
+
+    @property
+    def commands(self) -> Any:
+        """What there is to do."""
+        return self._theirs.commands
+
+    @commands.setter
+    def commands(self, _: object) -> None:
+        """Take no others."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Return a context of theirs."""
-        from flask_migrate.cli import db as theirs  # noqa: PLC0415
-
-        made: click.Context = theirs.make_context(info_name, args, parent, **extra)
-        return made
+        return self._theirs.make_context(info_name, args, parent, **extra)
 
 
 def register(app: Flask) -> None:

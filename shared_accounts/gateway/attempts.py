@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import ServiceError
@@ -132,11 +133,8 @@ def _candidates(gateway: Gateway, opening: books.Opening, exchange: Exchange) ->
     """Yield who could serve; after the last one whoever the list, which may be old, has not named yet."""
     seen: set[int] = set()
     supply, caller, conversation = gateway.supply, opening.caller, exchange.call.conversation
-
-    def cooling(candidate: Candidate) -> None:
-        exchange.pass_over(candidate, "it is cooling down")
-
-    for candidate in supply.candidates(caller, opening.model, conversation, cooling):
+    note = partial(exchange.pass_over, why="it is cooling down")
+    for candidate in supply.candidates(caller, opening.model, conversation, note):
         seen.add(candidate.id)
         if understands(candidate, exchange.call):
             yield candidate

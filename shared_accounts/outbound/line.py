@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from collections import deque
 from contextlib import suppress
 from time import monotonic
@@ -27,10 +28,12 @@ class Line:
     nothing. So whoever still holds a line that was released can no longer end what is now somebody else's.
     """
 
-    __slots__ = ("_ended", "_idle", "_kept", "_silent", "_socket", "idle_since")
+    __slots__ = ("_arrival", "_ended", "_idle", "_kept", "_silent", "_socket", "idle_since")
 
     def __init__(self, connected: socket.socket, idle: deque[Line], *, kept: bool = False) -> None:
         self._socket: socket.socket | None = connected
+        # To wait before trying saves, for each chunk of a stream, a try that finds nothing. TLS may have it already.
+        self._arrival = None if isinstance(connected, ssl.SSLSocket) else getattr(connected, "_read_event", None)
         self._idle = idle
         self._kept = kept
         self._silent = True
@@ -47,13 +50,17 @@ class Line:
         if self._socket is None or self._ended:
             raise OSError("closed")
         self._socket.settimeout(timeout)
-        self._socket.sendall(data)
+        sent = self._socket.send(data)
+        if sent < len(data):
+            self._socket.sendall(data[sent:])
 
     def receive(self) -> bytes:
         """Return what has arrived, waiting for at least a byte; nothing at the end."""
         # After `shut` the kernel would still hand out what had arrived, and without TLS's help.
         if self._socket is None or self._ended:
             return b""
+        if self._arrival is not None and self._socket.gettimeout() is None:
+            gevent.get_hub().wait(self._arrival)
         data = self._socket.recv(_READ_BYTES)
         self._silent = self._silent and not data
         return data

@@ -219,7 +219,7 @@ def test_deleting_a_user_deletes_her_keys(session):
 
 
 def test_both_ways_in_are_prepared_on_every_connection(committed):
-    assert statements.row("caller_by_key", b"x") is None
+    assert statements.rows("callers_by_keys", [b"x"]) == []
 
 
 def test_many_who_come_at_once_are_each_recognised_as_herself(app, committed):
