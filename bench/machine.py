@@ -41,6 +41,14 @@ def describe() -> str:
     return f"{len(models)} x {models[0] if models else os.uname().machine}, {memory:.0f} GB"
 
 
+def busy() -> str:
+    """Say that others have been computing, if they have: then misses may be their doing."""
+    minutes = os.getloadavg()[2]
+    if minutes < 2 * (os.cpu_count() or 1):
+        return ""
+    return f"\nThe machine was busy with other things (load average {minutes:.0f}): what is MISSED may be its fault."
+
+
 def load_average() -> str:
     """Say how busy the machine is, for figures taken on a busy one are worth less."""
     return "load average {:.1f}, {:.1f}, {:.1f}".format(*os.getloadavg())

@@ -8,6 +8,9 @@ from collections import defaultdict
 from bench.measure import Figures
 
 OURS, DIRECT = "shared_accounts", "direct"
+_MOSTLY = 0.9
+_WHATEVER_ENDED = {"chunk_us", "memory_mb"}
+"""What a gateway's figures tell even when it could not finish in time."""
 
 
 class Results:
@@ -43,11 +46,24 @@ class Results:
 
     def ratio(self, scenario: str, other: str, figure: str = "cpu_ms") -> float | None:
         """Return ours over theirs."""
+        if figure not in _WHATEVER_ENDED and not (
+            self.mostly_good(scenario, OURS) and self.mostly_good(scenario, other)
+        ):
+            return None
         ours, theirs = self.get(scenario, OURS, figure), self.get(scenario, other, figure)
         return ours / theirs if ours and theirs else None
 
+    def mostly_good(self, scenario: str, gateway: str) -> bool:
+        """Tell whether nine of ten answers were right and in time: otherwise a price per good answer says nothing."""
+        good, bad = (
+            sum(self.total(scenario, gateway, one) for one in ones) for ones in (("ok",), ("errors", "unfinished"))
+        )
+        return good > 0 and good >= _MOSTLY * (good + bad)
+
     def added(self, scenario: str, gateway: str, figure: str) -> float | None:
         """Return how many milliseconds a gateway adds to what the upstream itself takes."""
+        if not self.mostly_good(scenario, gateway):
+            return None
         with_it, without = self.get(scenario, gateway, figure), self.get(scenario, DIRECT, figure)
         return None if with_it is None or without is None else with_it - without
 

@@ -53,6 +53,7 @@ def main() -> None:
         print(f"\n{service.books(DATABASE)}")
     print(f"{time.strftime('%Y-%m-%d %H:%M')}; {machine.load_average()}\n")
     print("\n\n".join(make(results) for make in (report.figures, report.ratios, report.memory, goals.table)))
+    print(machine.busy())
 
 
 def arguments() -> argparse.Namespace:

@@ -9,7 +9,7 @@ from bench.results import DIRECT, OURS, Results
 
 
 def cell(**figures):
-    return defaultdict(float, {"cpu_ms": 0.2, "memory_mb": 100.0, "ttfb_p50": 1.0, **figures})
+    return defaultdict(float, {"ok": 10, "cpu_ms": 0.2, "memory_mb": 100.0, "ttfb_p50": 1.0, **figures})
 
 
 @pytest.fixture
@@ -32,6 +32,14 @@ def test_a_ratio_is_of_medians(results):
 def test_nothing_is_compared_with_who_was_not_there(results):
     assert results.ratio("json64", "LiteLLM") is None
     assert results.added("json64", OURS, "ttfb_p50") is None
+
+
+def test_a_price_per_good_answer_is_not_compared_when_many_were_bad(results):
+    results.add("burst64", OURS, cell(errors=2))
+    results.add("burst64", "nginx", cell())
+
+    assert results.ratio("burst64", "nginx") is None
+    assert results.ratio("burst64", "nginx", "memory_mb") == pytest.approx(1)
 
 
 def test_delay_is_what_the_upstream_alone_would_not_have_taken(results):
