@@ -84,6 +84,7 @@ def start_servers(
     yield start
     for one in started:
         one.stop()
+    for one in started:
         _assert_no_traces(one.output())
 
 
