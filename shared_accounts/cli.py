@@ -24,6 +24,7 @@ def register(app: Flask) -> None:
 @quotas.command()
 def verify() -> None:
     """Prove from the rows that every pool is what its ledger says; exits with 1 when one is not."""
+    proof.take_time()
     problems = proof.verify()
     for problem in problems:
         click.echo(problem)

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 @task("prove_ledger")
 def prove_ledger() -> None:
     """Prove every pool from its rows, and cry out if one is wrong: in the log, and to the operator, once."""
+    proof.take_time()
     problems = proof.verify()
     jobs.found(len(problems))
     for problem in problems:

@@ -103,3 +103,11 @@ def test_a_gift_to_nobody_is_named(couple):
         f"Gifts of m between users {giver.id} and {receiver.id} sum to -500000",
         f"Gifts of m between users {receiver.id} and 999999999 sum to 500000",
     ]
+
+
+def test_a_proof_may_take_more_time_than_a_request(session):
+    usual = session.scalar(text("show statement_timeout"))
+
+    proof.take_time()
+
+    assert (usual, session.scalar(text("show statement_timeout"))) == ("5s", "45s")
