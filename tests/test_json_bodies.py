@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 
 from shared_accounts import refusals, strict_json
 from shared_accounts.errors import InvalidRequest, Unprocessable
-from shared_accounts.json_bodies import Door, Text
+from shared_accounts.json_bodies import Door, Flag, Moment, Text
 from tests import factories
 
 
@@ -20,6 +20,8 @@ class Body(Schema):
     name = Text(min=1, max=10, required=True)
     count = fields.Integer(strict=True)
     any = fields.Raw()
+    flag = Flag()
+    moment = Moment()
 
 
 class Query(Schema):
@@ -195,7 +197,7 @@ def test_a_number_no_row_can_have_is_a_404_whatever_is_to_be_done_with_the_row(a
     routes = [
         (method, re.sub(r"<int:\w+>", str(10**30), rule.rule).replace("<uuid:session_id>", str(uuid4())))
         for rule in app.url_map.iter_rules()
-        if "<int:" in rule.rule and rule.endpoint != "identities.unlink"  # where a name may stand, so may any number
+        if "<int:" in rule.rule
         for method in sorted(rule.methods - {"OPTIONS"})
     ]
     admin = sign_in(factories.admin())
@@ -209,6 +211,61 @@ def test_a_number_no_row_can_have_is_a_404_whatever_is_to_be_done_with_the_row(a
 def test_a_row_that_is_not_there_is_a_404_and_a_method_that_is_not_there_a_405(member):
     assert member.get(f"/api/accounts/{10**17}").status_code == 404
     assert member.put(f"/api/accounts/{10**17}").status_code == 405
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "on", 1.0, [], {}])
+def test_a_switch_is_true_or_false_and_nothing_that_equals_it(send, value):
+    assert send({"name": "x", "flag": value}).json["errors"] == {"json": {"flag": ["Not a valid boolean."]}}
+    assert send({"name": "x", "flag": True}).json["flag"] is True
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("2026-11-30T00:00:00+21:23", "2026-11-29T02:37:00+00:00"),
+        ("2026-11-30T00:00:00-23:59", "2026-11-30T23:59:00+00:00"),
+        ("2026-11-30T00:00:00Z", "2026-11-30T00:00:00+00:00"),
+    ],
+)
+def test_a_time_is_utc_whatever_offset_it_came_with(said, meant):
+    """PostgreSQL knows offsets up to 15:59; RFC 3339 goes on to 23:59, and that was a 500."""
+    assert Moment().deserialize(said).isoformat() == meant
+
+
+@pytest.mark.parametrize("said", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-11-30T00:00:00"])
+def test_a_time_that_is_none_in_utc_is_refused_by_its_field(send, said):
+    answer = send({"name": "x", "moment": said})
+
+    assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["moment"])
+
+
+@pytest.mark.parametrize(("name", "status"), [("x" * 10, 200), (" " + "x" * 9, 200), ("x" + " " * 10, 422)])
+def test_what_surrounds_a_text_counts_towards_its_greatest_length(send, name, status):
+    assert send({"name": name}).status_code == status
+
+
+def test_long_digits_are_a_number_out_of_range_only_where_a_number_is_meant(door):
+    ask = door.test_client().get
+
+    assert ask("/queries?name=" + "0" * 60).json == {"name": "0" * 60}
+    assert ask("/queries?count=" + "9" * 60).status_code == 422
+
+
+def test_the_document_says_which_bodies_texts_and_times_will_do(door):
+    body = door.extensions["api"].spec.to_dict()["paths"]["/bodies"]["post"]["requestBody"]
+    properties = door.extensions["api"].spec.to_dict()["components"]["schemas"]["Body"]["properties"]
+
+    assert body["required"] is True
+    assert properties["moment"]["format"] == "date-time"
+    for text, fits in (
+        ("李", True),
+        (" x \n", True),
+        ("", False),
+        ("  ", False),
+        ("a\x00", False),
+        ("a\u202eb", False),
+    ):
+        assert bool(re.search(properties["name"]["pattern"], text)) is fits, text
 
 
 def test_the_document_shows_refusals_and_the_credential(door):

@@ -72,6 +72,8 @@ WRONG = [
     ({**GOOD, "max_tokens": 10**30}, "max_tokens"),
     ({**GOOD, "max_completion_tokens": -1}, "max_completion_tokens"),
     ({**GOOD, "max_completion_tokens": 10**9, "max_tokens": 5}, "max_completion_tokens"),
+    ({**GOOD, "max_completion_tokens": 5, "max_tokens": 0}, "max_tokens"),
+    ({**GOOD, "max_completion_tokens": 5, "max_tokens": "5"}, "max_tokens"),
     ({**GOOD, "n": 0}, "n"),
     ({**GOOD, "n": -3}, "n"),
     ({**GOOD, "n": 129}, "n"),

@@ -228,7 +228,7 @@ BAD = {
     "a stream that is a list": ("/v1/images/generations", {"prompt": "Hi", "stream": []}, "stream"),
     "options that are a list": (
         "/v1/completions",
-        {"prompt": "Hi", "stream": True, "stream_options": [1]},
+        {"prompt": "Hi", "stream_options": [1]},
         "stream_options",
     ),
     "too many answers": ("/v1/completions", {"prompt": "Hi", "n": 129}, "n"),
