@@ -22,11 +22,16 @@ _PAGE = 500
 _TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
+_TEXT = {"schema": {"type": "string"}}
+_FILE = {"description": "A file", "content": {"text/csv": _TEXT, _TYPES["jsonl"]: _TEXT}}
+
+
 @blp.get("/export")
 @signed_in
 @blp.arguments(ExportQuery, location="query")
 @blp.response(200, {"type": "string"}, content_type="text/csv", description="A file; JSON lines if asked for")
 @blp.refuses(401, 403, 422)
+@blp.doc(responses={"200": _FILE})  # type: ignore[untyped-decorator]
 def export(query: dict[str, Any]) -> Response:
     """Export what was used, an exchange to a line, newest first, as CSV or JSON lines; as much as there is.
 

@@ -35,11 +35,16 @@ def show_statement(query: dict[str, Any]) -> dict[str, Any]:
     return _stated(query)[0]
 
 
+_TEXT = {"schema": {"type": "string"}}
+_FILE = {"description": "A file; a page to print if asked for", "content": {"text/csv": _TEXT, "text/html": _TEXT}}
+
+
 @blp.get("/statement/file")
 @signed_in
 @blp.arguments(StatementFileQuery, location="query")
 @blp.response(200, {"type": "string"}, content_type="text/csv", description="A file; a page to print if asked for")
 @blp.refuses(401, 403, 404, 422)
+@blp.doc(responses={"200": _FILE})  # type: ignore[untyped-decorator]
 def download_statement(query: dict[str, Any]) -> Response:
     """Give the same statement as CSV, or as a page to print."""
     chosen = query.pop("format")

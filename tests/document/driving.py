@@ -122,7 +122,7 @@ class Run:
         for item in [document["paths"][path]] if path in paths else []:
             operations = [item[method] for method in _METHODS if method in item]
             for parameter in [p for one in (item, *operations) for p in one.get("parameters", ())]:
-                if parameter["in"] == "path":
+                if parameter["in"] == "path" and parameter["name"] in existing:
                     parameter["example"] = existing[parameter["name"]]
         for schema in document["components"]["schemas"].values():
             _exemplify(schema, self.cast.said())

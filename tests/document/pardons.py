@@ -85,6 +85,8 @@ REFUSED_ALTHOUGH_WELL_FORMED = (
     Pardon(
         r"GET /api/usage/.*", "user_id|api_key_id|client_app|endpoint", "what a scope does not show is not asked for"
     ),
+    Pardon(r"PUT /api/alerts/preferences", "email|webhook_url", "an address, as its own grammar has it"),
+    Pardon(r"PUT /api/admin/accounts/.*", "max_worth", "not nothing, and no finer than we count"),
     Pardon(r"PATCH /api/admin/settings", r"\w+", "spelt as in the environment, whose grammar each setting has"),
     Pardon(
         r"PUT /api/admin/models/.*",
@@ -115,8 +117,12 @@ def forgives(failure: str, label: str, case: Any, answer: Any) -> bool:
         return _is_back_to_the_standard(label, answer)
     if failure == SERVER_ERROR:
         return _needs_a_plugin(label, answer)
-    # `gifts` may also be the name of a model group, whose pool `GET /api/quotas/{model_group}` shows.
-    return failure in {ALLOWED, "UnsupportedMethodResponse"} and label == "POST /api/quotas/gifts"
+    return failure in {ALLOWED, "UnsupportedMethodResponse"} and _is_a_name_as_well(label)
+
+
+def _is_a_name_as_well(label: str) -> bool:
+    """`gifts` may be the name of a model group, and `m:generateContent` a model's: a GET shows what is called so."""
+    return label == "POST /api/quotas/gifts" or label.endswith(("{model}:generateContent", ":streamGenerateContent"))
 
 
 def _has_an_empty_filter(case: Any) -> bool:
