@@ -76,7 +76,7 @@ from shared_accounts.usage import export_api, statement_api
 
 class _App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the view or hook as it is: none of ours is a coroutine, and to ask about eleven costs a chat 4 %."""
+        """Return the view or hook as it is: none of ours is a coroutine, and to ask about eleven costs a chat 1 %."""
         return func
 
 

@@ -50,7 +50,7 @@ statements = Statements()
 
 
 def bind_limiter(app: Flask) -> None:
-    """Bind the limiter without its hooks, the first that are installed: they cost every chat 9 and then 5 %.
+    """Bind the limiter without its hooks, the first that are installed: a third of what all hooks took.
 
     Limits are asked for where they are meant (`auth/throttle.py`), headers are our own, and nothing is counted after an
     answer.

@@ -1,6 +1,6 @@
 """Flask-Migrate, loaded by whoever migrates.
 
-No worker ever does, and Alembic with all it brings, down to a highlighter of code, is 9 MB in each of them and a tenth
+No worker ever does, and Alembic with all it brings, down to a highlighter of code, is 8 MB in each of them and a tenth
 of the time it takes to start.
 """
 

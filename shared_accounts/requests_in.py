@@ -88,7 +88,7 @@ def settings() -> Settings:
 
 
 def body() -> bytes:
-    """Return the request's body, which is read once. Werkzeug's way to it costs a chat 3 %."""
+    """Return the request's body, which is read once. Werkzeug's way to it costs a chat 2 %."""
     stream, said = request.environ["wsgi.input"], request.environ.get("CONTENT_LENGTH", "")
     length = int(said) if said.isdecimal() else 0  # of one that came in chunks it is known by now
     data: bytes = stream.read(length) if length else b""

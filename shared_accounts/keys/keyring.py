@@ -147,7 +147,7 @@ def _find(fingerprints: Sequence[bytes]) -> list[tuple[Any, ...]]:
     return [tuple(rows.get(place, ())) for place in range(1, len(fingerprints) + 1)]
 
 
-# Many who come at the same moment are looked up together: a query each costs the gateway four times as much.
+# Many who come at the same moment are looked up together, as their exchanges are opened.
 _found = GroupCommit(lambda fingerprint: _find([fingerprint])[0], _find)
 
 

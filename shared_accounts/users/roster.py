@@ -35,7 +35,7 @@ class Caller:
     session_id: UUID | None
     requests_per_minute: int | None = None
     keeps_some: bool = True
-    """Whether she may have accounts for herself alone: to look for them costs who has none a fifth of her chat."""
+    """Whether she may have accounts for herself alone; for who has none they need not be looked for."""
 
 
 def register(

@@ -34,7 +34,7 @@ from shared_accounts import create_app
 from shared_accounts.config import MICRO, load
 from shared_accounts.extensions import db
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
-from shared_accounts.quotas import proof
+from shared_accounts.quotas import pricing, proof
 from shared_accounts.usage import rollup
 from shared_accounts.usage.stats import stats
 from shared_accounts.usage.wanted import Wanted
@@ -46,6 +46,7 @@ USERS, CLIENTS = 6, 24
 LEASE_SECONDS, HEARTBEAT_SECONDS = 6, 2
 GROWN_UP_SECONDS = 6
 FIRST_CALL = 1000
+MESSAGES = [{"role": "user", "content": "hi"}]
 RICH = 1_000_000 * MICRO
 MISSED_HOURS, PER_HOUR = 3, 1000
 
@@ -154,7 +155,7 @@ class Chaos:
             pools = db.session.execute(text("select sum(balance), sum(reserved) from quota_pools")).one()
             refilled, spent = (self._entered(kind) for kind in ("refill", "spend"))
             live, counted = self._added_up()
-        base = min(line.estimate for line in lines) - 4 * min(call for call in served)
+        base = pricing.estimate_prompt({"messages": MESSAGES})
         by_call: dict[int, list] = collections.defaultdict(list)
         for line in lines:
             by_call[(line.estimate - base) // 4].append(line)
@@ -221,7 +222,7 @@ class Chaos:
 
     def _call(self, call: int) -> str:
         stream = call % 2 == 0
-        body = {"model": "m", "max_tokens": call, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": "m", "max_tokens": call, "stream": stream, "messages": MESSAGES}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             headers = {"authorization": f"Bearer {self.keys[call % USERS]}", "content-type": "application/json"}

@@ -42,7 +42,7 @@ def test_a_stream_cut_anywhere_is_whole_in_spite_of_the_comments(patient, upstre
     whole = b"".join(part for part in [SILENT[0], SILENT[2], *END])
     pieces = []
     for start in range(0, len(whole), 97):
-        pieces += [whole[start : start + 97], 1.3 if start in {97, 291} else 0.001]
+        pieces += [whole[start : start + 97], 2.3 if start in {97, 291} else 0.001]
     patient.account(upstream(plays(pieces)))
 
     reply = patient.ask(stream=True)
