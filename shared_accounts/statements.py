@@ -37,6 +37,9 @@ _PLANS = " ".join(
         "enable_hashjoin=off",
         "enable_mergejoin=off",
         "enable_material=off",
+        # PostgreSQL 18.4 crashes when a row that a statement waited for has changed, and it has yet to pick a month for
+        # others: its second look at the row frees what picking needs. To look into each month is safe.
+        "enable_partition_pruning=off",
         "jit=off",
     )
 )
