@@ -133,7 +133,9 @@ def test_an_upstream_that_cannot_be_reached_safely_is_a_strike(scene, upstream, 
 
     standing = served_by_the_fallback(scene, account, fallback, "no connection could be made", stream=True)
 
-    assert (standing["state"], standing["strikes"], plain.requests) == ("active", 1, [])
+    assert (standing["state"], standing["strikes"]) == ("active", 1)
+    # A handshake may happen to look like a request; what matters is that no credential was in it.
+    assert not any(request.header("authorization") for request in plain.requests)
 
 
 STALLS = {

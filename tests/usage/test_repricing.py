@@ -12,8 +12,8 @@ from shared_accounts.usage import repricing, rollup, unpriced
 from shared_accounts.usage.stats import stats
 from shared_accounts.usage.wanted import Wanted
 from tests.conftest import rows
-from tests.usage.scene import HOUR, NOW, THIS_HOUR, line
-from tests.usage.test_rollup import log_by_hour, roll_up, rolled_up
+from tests.usage.recount import log_by_hour, rolled_up
+from tests.usage.scene import HOUR, NOW, THIS_HOUR, line, roll_up
 
 EVERYBODY = Wanted(viewer=1, scope="all")
 
