@@ -93,7 +93,9 @@ def body() -> bytes:
     length = int(said) if said.isdecimal() else 0  # of one that came in chunks it is known by now
     data: bytes = stream.read(length) if length else b""
     while len(data) < length:
-        data += stream.read(length - len(data))  # the end before that is told as such by `Body`
+        if not (more := stream.read(length - len(data))):
+            raise InvalidRequest("The body was cut off.")  # or somebody has read it before: never wait for ever
+        data += more
     return data
 
 

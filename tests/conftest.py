@@ -42,11 +42,12 @@ ROOT = Path(__file__).parent.parent
 TEMPLATE = "migrated"
 _SHIPPED_NOBODY = passwords._NOBODY  # noqa: SLF001
 LONGEST = (
+    "console/test_browser.py",
+    "document/test_schemathesis.py",
     "plugin/test_provisioning_worker.py",
     "local/test_setup.py",
     "gateway/test_metrics_live.py",
     "local/test_run.py",
-    "console/test_browser.py",
     "plugin/test_provisioning_live.py",
     "plugin/test_remote.py",
     "gateway/test_key_limits.py",

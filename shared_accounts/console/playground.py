@@ -79,7 +79,7 @@ def ask() -> Any:
 
 
 def _whole(body: bytes) -> tuple[str, UsageLog | None]:
-    response = _asked(lambda _, gateway: _call(body, gateway, stream=False))
+    response = _asked(lambda body, gateway: _call(body, gateway, stream=False), body)
     with closing(response):
         frame = upstream.parsed(response.get_data()) or {}
     choice = (frame.get("choices") or [{}])[0]
@@ -87,10 +87,10 @@ def _whole(body: bytes) -> tuple[str, UsageLog | None]:
     return text, db.session.get(UsageLog, UUID(response.headers[ID_HEADER]))
 
 
-def _asked(read: Any) -> Response:
+def _asked(read: Any, body: bytes | None = None) -> Response:
     exchange_id = new_id()
     db.session.rollback()  # no connection is held while an upstream takes its time
-    response = serve(read, exchange_id=exchange_id)
+    response = serve(read, body=body, exchange_id=exchange_id)
     if response.status_code >= HTTPStatus.BAD_REQUEST:
         with closing(response):
             raise RefusedUpstream(response.status_code, response.get_data())

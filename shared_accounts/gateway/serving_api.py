@@ -51,16 +51,16 @@ class Passed(Response):
         return iter(self.response)  # type: ignore[arg-type]
 
 
-def serve(read: Callable[[bytes, Gateway], Call], *, exchange_id: str = "") -> Response:
+def serve(read: Callable[[bytes, Gateway], Call], *, body: bytes | None = None, exchange_id: str = "") -> Response:
     """Serve the request whose body `read` understands; its docstring says what a client sees when nobody does.
 
-    A door that has to know the exchange's id brings one.
+    A door that has to know the exchange's id brings one; one whose request's body is something else, the body.
     """
     gateway: Gateway = current_app.extensions["gateway"]
     caller = recognised(gateway, guards.credential())
     if caller.requests_per_minute:
         _count_chat(caller.user_id, caller.requests_per_minute)
-    body = requests_in.body()
+    body = requests_in.body() if body is None else body
     call = replace(read(body, gateway), client_app=_client_app())
     caller = _let_in(gateway, caller, call)
     if HEADER in request.headers:
