@@ -96,7 +96,7 @@ def test_preferences_change_one_by_one_and_the_secret_is_shown_once(browser, ali
     assert len({first["webhook_secret"], renewed, moved}) == 3
     assert browser.put(HERS, json={"webhook_url": None}).json["webhook_secret"] is None
     assert rows("alert_preferences")[0]["sealed_secret"] is None
-    acts = [row for row in rows("audit_log") if row["act"] == "alerts.preferences_changed"]
+    acts = [row for row in rows("audit_log order by id") if row["act"] == "alerts.preferences_changed"]
     assert [row["details"]["changed"] for row in acts][:2] == [["by_email", "webhook_url"], ["email"]]
     assert "hooks.example" not in str(acts)
 

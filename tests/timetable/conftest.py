@@ -16,6 +16,7 @@ from shared_accounts.auth import tickets, tokens
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
 from shared_accounts.gateway import books
+from shared_accounts.usage import months
 from tests import factories
 from tests.accounts.oauth_server import OAuthServer
 from tests.conftest import rows
@@ -206,8 +207,10 @@ def roll_up_usage(committed):
 
 
 @pytest.fixture
-def turn_usage_months(committed):
+def turn_usage_months(committed, monkeypatch):
     """Two months ahead are missing, one of them has a line already; of two that are old enough one has an open line."""
+    # It gives a lock up after a second and comes again in an hour; on a busy machine the gate opens later than that.
+    monkeypatch.setattr(months, "_WAITS", text("set local lock_timeout = '30s'"))
     with divided.months(16, 15, 1, 0):
         ahead = [line(divided.month(-1) + HOUR, charged=0), line(divided.month(16), charged=0)]
         ahead += [line(divided.month(15), state="open"), line(THIS_HOUR, charged=0)]
