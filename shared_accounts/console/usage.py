@@ -13,8 +13,9 @@ from shared_accounts.console import asked, forms, names
 from shared_accounts.console.asked import Asked
 from shared_accounts.console.door import page
 from shared_accounts.console.frame import held
-from shared_accounts.usage import lines
+from shared_accounts.usage import lines, rollup
 from shared_accounts.usage.export_api import sheet
+from shared_accounts.usage.rollup import Reach
 from shared_accounts.usage.schemas import FORMATS
 from shared_accounts.usage.stats import Stats, count, series, stats
 
@@ -29,18 +30,19 @@ def usage() -> Any:
     if found := _identity():
         return redirect(url_for("console.exchange", exchange_id=found), 303)
     what = asked.read()
-    everything = stats(what.everything)
-    sums = stats(what.wanted) if what.is_filtered else everything
+    reach = rollup.reach()
+    everything = stats(what.everything, reach=reach)
+    sums = stats(what.wanted, reach=reach) if what.is_filtered else everything
     number = min(forms.number("page"), _DEEPEST)
     rows = lines.page(what.wanted, offset=(number - 1) * PAGE, limit=PAGE)
     return render_template(
         "screens/usage.html",
-        **choices(what, everything, line_accounts(rows)),
+        **choices(what, everything, reach, line_accounts(rows)),
         rows=[row[:3] for row in rows],
         total=sums.total,
         served=sum(row.calls for row in sums.by["outcome"] if row.outcome == "served"),
         number=number,
-        pages=-(-count(what.wanted, sums.total.calls) // PAGE),
+        pages=-(-count(what.wanted, sums.total.calls, reach) // PAGE),
     )
 
 
@@ -51,9 +53,9 @@ def export_usage() -> Any:
     return sheet(asked.read().wanted, chosen if chosen in FORMATS else FORMATS[0])
 
 
-def choices(what: Asked, everything: Stats, shown: Iterable[int] = ()) -> dict[str, Any]:
+def choices(what: Asked, everything: Stats, reach: Reach, shown: Iterable[int] = ()) -> dict[str, Any]:
     """Return what the form of filters offers, namely all that the time holds; and how to call the accounts shown."""
-    used = [row.value for row in series(what.everything, "account_id")][:_MOST_CHOICES]
+    used = [row.value for row in series(what.everything, "account_id", reach=reach)][:_MOST_CHOICES]
     known = names.accounts([*used, *shown])
     chosen = what.wanted.model
     models = sorted({row.model for row in everything.by["model"]} | ({chosen} if chosen else set()))
@@ -65,11 +67,6 @@ def choices(what: Asked, everything: Stats, shown: Iterable[int] = ()) -> dict[s
         "accounts": [(one, known[one].short) for one in used if one in known],
         "shares": what.others or held()[0] > 0,
     }
-
-
-def _listed(what: Asked, sums: Stats) -> int:
-    """Return how many lines there are to list: months that are gone still count in the sums, but have none."""
-    return count(what.wanted) if what.wanted.start is None else int(sums.total.calls)
 
 
 def line_accounts(rows: list[Row[Any]]) -> set[int]:

@@ -13,6 +13,8 @@ from shared_accounts.console.asked import Asked
 from shared_accounts.console.door import page
 from shared_accounts.console.language import say, zone
 from shared_accounts.console.trend import Trend
+from shared_accounts.usage import rollup
+from shared_accounts.usage.rollup import Reach
 from shared_accounts.usage.stats import series, stats
 
 DIMENSIONS = {"model": "model", "key": "api_key_id", "account": "account_id", "member": "user_id"}
@@ -28,14 +30,15 @@ def usage_charts() -> Any:
     """Draw what was used, and say the same in a table."""
     what = asked.read()
     by, measure = _chosen("by", _dimensions(what)), _chosen("measure", MEASURES)
-    everything = stats(what.everything)
-    offered = usage.choices(what, everything)
+    reach = rollup.reach()
+    everything = stats(what.everything, reach=reach)
+    offered = usage.choices(what, everything, reach)
     called = {"key": dict(offered["keys"]), "account": {one.id: one.short for one in offered["named"].values()}}
     return render_template(
         "screens/usage_charts.html",
         **offered,
-        total=(stats(what.wanted) if what.is_filtered else everything).total,
-        trend=_trend(what, by, measure, called.get(by, {})),
+        total=(stats(what.wanted, reach=reach) if what.is_filtered else everything).total,
+        trend=_trend(what, by, measure, called.get(by, {}), reach),
         by=by,
         measure=measure,
         dimensions=_dimensions(what),
@@ -51,10 +54,10 @@ def _chosen(name: str, allowed: tuple[str, ...]) -> str:
     return found if found in allowed else allowed[0]
 
 
-def _trend(what: Asked, by: str, measure: str, called: dict[Any, str]) -> Trend:
+def _trend(what: Asked, by: str, measure: str, called: dict[Any, str], reach: Reach) -> Trend:
     interval, columns = _columns(what)
     wanted = replace(what.wanted, start=columns[0]) if what.period == "all" else what.wanted
-    rows = series(wanted, DIMENSIONS[by], interval, str(zone()))
+    rows = series(wanted, DIMENSIONS[by], interval, str(zone()), reach)
     spent = "cost" if what.others else "charged"
     counts = {(row.at, row.value): int(row.calls if measure == "requests" else getattr(row, spent)) for row in rows}
     if by == "member":

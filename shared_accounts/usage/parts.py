@@ -20,13 +20,17 @@ HOUR = "hour"
 
 
 def parts(
-    wanted: Wanted, names: tuple[str, ...], finest: str | None = None, earliest: datetime | None = None
+    wanted: Wanted,
+    names: tuple[str, ...],
+    through: datetime | None,
+    *,
+    finest: str | None = None,
+    earliest: datetime | None = None,
 ) -> Iterator[Select[Any]]:
     """Yield queries for parts of the time that do not overlap: counted days and hours, and the lines around them.
 
-    With `HOUR` for the finest interval that matters there are no days.
+    Hours are counted `through` then. With `HOUR` for the finest interval that matters there are no days.
     """
-    through = rollup.through()
     first, last = _whole_hours(wanted.start, wanted.end, through)
     if earliest is not None and (first is None or first < earliest):
         first = earliest

@@ -12,6 +12,7 @@ back or somebody restored them, are found by their number.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, text
@@ -45,6 +46,21 @@ where latest is not null and (select count(*) from usage_log
         where opened_at >= counted.hour and opened_at < counted.hour + interval '1 hour' and state = 'closed')
     > (select coalesce(sum(calls), 0) from usage_totals where usage_totals.hour = counted.hour)
 order by counted.hour""")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the hours are counted, and since when the log has every line; nothing: none is counted, none is gone."""
+
+    through: datetime | None
+    kept_since: datetime | None
+
+
+def reach() -> Reach:
+    """Return both in one look, for whoever asks several questions about one moment."""
+    latest = select(func.max(UsageHour.hour)).scalar_subquery()
+    hour, kept = db.session.execute(select(latest, func.usage_kept_since())).tuples().one()
+    return Reach(None if hour is None else hour + HOUR, kept)
 
 
 def through() -> datetime | None:

@@ -29,6 +29,7 @@ from shared_accounts.extensions import db
 from shared_accounts.usage import rollup
 from shared_accounts.usage.measures import MEASURES
 from shared_accounts.usage.parts import HOUR, parts
+from shared_accounts.usage.rollup import Reach
 from shared_accounts.usage.wanted import ALL, CONTRIBUTED, MINE, Wanted
 
 DAY = "day"
@@ -53,9 +54,12 @@ class Stats:
     by: dict[str, list[SimpleNamespace]]
 
 
-def stats(wanted: Wanted, interval: str | None = None) -> Stats:
-    """Add up, by `HOUR` or `DAY` (UTC) too if that is given; one statement, so that all the sums agree."""
-    alike = _alike(wanted, interval)
+def stats(wanted: Wanted, interval: str | None = None, reach: Reach | None = None) -> Stats:
+    """Add up, by `HOUR` or `DAY` (UTC) too if that is given; one statement, so that all the sums agree.
+
+    Whoever asks several questions brings the `reach` of the roll-ups that they share.
+    """
+    alike = _alike(wanted, interval, reach or rollup.reach())
     groups = {name: column for name, column in alike.c.items() if name not in {*MEASURES, CURRENCY}}
     currency = alike.c[CURRENCY]
     sums = [_sum(alike.c[name]).label(name) for name in MEASURES]
@@ -84,10 +88,10 @@ def _merged(rows: list[Row[Any]], **common: Any) -> SimpleNamespace:
     return SimpleNamespace(**common, **counts, costs={row.currency: row.money for row in rows if row.currency})
 
 
-def _alike(wanted: Wanted, interval: str | None) -> Subquery:
+def _alike(wanted: Wanted, interval: str | None, reach: Reach) -> Subquery:
     """Return the sums of lines that are alike in every dimension: few rows, so that each grouping is cheap."""
     names = (*_GROUPINGS[wanted.scope], CURRENCY)
-    part = union_all(*parts(wanted, names, interval)).subquery("part")
+    part = union_all(*parts(wanted, names, reach.through, finest=interval)).subquery("part")
     columns: list[ColumnElement[Any]] = [part.c[name] for name in names]
     if interval is not None:
         columns.append(
@@ -102,14 +106,17 @@ def _sum(column: ColumnElement[int], where: ColumnElement[bool] | None = None) -
     return cast(func.coalesce(total if where is None else total.filter(where), 0), BigInteger)
 
 
-def series(wanted: Wanted, name: str, interval: str | None = None, zone: str = "UTC") -> list[Row[Any]]:
+def series(
+    wanted: Wanted, name: str, interval: str | None = None, zone: str = "UTC", reach: Reach | None = None
+) -> list[Row[Any]]:
     """Add up calls and costs by one dimension, under `value`, and, if one is given, by interval, under `at`.
 
     Intervals are those of a zone's clock. Counted hours stay whole: where a day begins at half past by UTC, the hour
     that holds its midnight belongs to the day before.
     """
     finest = interval if interval is None or zone == "UTC" else HOUR
-    part = union_all(*parts(wanted, (name,), finest)).subquery("part")
+    through = (reach or rollup.reach()).through
+    part = union_all(*parts(wanted, (name,), through, finest=finest)).subquery("part")
     columns: list[ColumnElement[Any]] = [part.c[name].label("value")]
     if interval is not None:
         columns.append(func.date_trunc(interval, part.c.hour, zone, type_=DateTime(timezone=True)).label("at"))
@@ -118,16 +125,18 @@ def series(wanted: Wanted, name: str, interval: str | None = None, zone: str = "
     return list(db.session.execute(select(*columns, *sums).group_by(*places).order_by(sums[0].desc())))
 
 
-def count(wanted: Wanted, summed: int | None = None) -> int:
+def count(wanted: Wanted, summed: int | None = None, reach: Reach | None = None) -> int:
     """Return how many lines the log lists: of months that are gone, none.
 
-    Whoever has just `summed` them up knows, as long as nothing is gone.
+    Whoever has just `summed` them up knows, as long as nothing of their time is gone.
     """
-    kept = rollup.kept_since()
-    if kept is None and summed is not None:
-        return summed
+    reach = reach or rollup.reach()
     # An hour at the edge has lost the lines whose ids were made before the month began: it is counted line by line.
-    part = union_all(*parts(wanted, (), earliest=kept and kept + rollup.HOUR)).subquery()
+    earliest = reach.kept_since and reach.kept_since + rollup.HOUR
+    is_whole = earliest is None or (wanted.start is not None and wanted.start >= earliest)
+    if is_whole and summed is not None:
+        return summed
+    part = union_all(*parts(wanted, (), reach.through, earliest=earliest)).subquery()
     return int(db.session.scalar(select(func.coalesce(func.sum(part.c.calls), 0))) or 0)
 
 

@@ -15,6 +15,7 @@ from tests import factories
 from tests.conftest import rows
 from tests.console import crowd, places, world
 from tests.console.reader import PAGE
+from tests.usage import divided
 
 FOLDER = Path(console.__file__).parent
 MOST_QUERIES = 12
@@ -37,6 +38,17 @@ def test_no_page_asks_the_database_too_much(browser_of_an_admin, count_queries):
         with count_queries() as queries:
             assert browser_of_an_admin.get(path).status == 200
         assert len(queries) <= (MOST_OF_A_REHEARSAL if screen in REHEARSALS else MOST_QUERIES), (path, len(queries))
+
+
+def test_a_filtered_log_asks_no_more_once_months_are_gone(signed_in, session, count_queries):
+    with divided.months(2, 1, 0):
+        user = world.settled()
+        browser, found = signed_in(user), places.members()
+        filters = found["usage-filtered"].partition("&")[2] + f"&account={found['account'].rpartition('/')[2]}"
+        for path in (f"/usage?period=all&{filters}", f"/usage/charts?period=all&{filters}"):
+            with count_queries() as queries:
+                assert browser.get(path).status == 200
+            assert len(queries) <= MOST_QUERIES, (path, len(queries))
 
 
 def test_more_accounts_cost_no_more_queries(signed_in, session, count_queries):
