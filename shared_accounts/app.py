@@ -23,7 +23,7 @@ from shared_accounts import (
     tasks,
 )
 from shared_accounts.accounts import api as accounts_api
-from shared_accounts.accounts import credential_api, import_api, life_api, oauth_api
+from shared_accounts.accounts import credential_api, import_api, life_api, oauth_api, withdrawal_api
 from shared_accounts.accounts.consent import Consents
 from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.selection import Supply
@@ -166,7 +166,7 @@ def _open_doors(app: Flask) -> None:
     requests_in.register(app)
     cors.register(app)
     signing_in = (auth_api, sso_api, signup_api, account_api, factor_api, identities_api)
-    pooling = (accounts_api, life_api, credential_api, import_api, oauth_api, quotas_api, gifts_api)
+    pooling = (accounts_api, life_api, credential_api, import_api, withdrawal_api, oauth_api, quotas_api, gifts_api)
     administering = (
         users_api,
         recovery_api,

@@ -17,7 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from shared_accounts import live_settings
-from shared_accounts.accounts import contribution, earnings, health, tally
+from shared_accounts.accounts import earnings, health, tally, withdrawal
 from shared_accounts.accounts.refresher import Refresher
 from shared_accounts.accounts.trial import Trial
 from shared_accounts.alerts import inbox
@@ -101,7 +101,7 @@ def refresh_upstream_tokens() -> None:
 @task("finish_draining")
 def finish_draining() -> None:
     """Withdraw for good the accounts whose last exchange has ended."""
-    done = _one_by_one(contribution.finish_draining)
+    done = _one_by_one(withdrawal.finish_draining)
     if done:
         log.info("accounts withdrawn", extra={"accounts": done})
 

@@ -296,7 +296,10 @@ def frozen() -> Callable[[int | None], Any]:
 
 @pytest.fixture
 def count_queries(app: Flask) -> Callable[[], Any]:
-    """Collect the statements that go through `db.session`: `with count_queries() as queries: ...`."""
+    """Collect the statements that go through `db.session`: `with count_queries() as queries: ...`.
+
+    Its savepoints count, too; those that stand for a test's commits do not.
+    """
 
     @contextmanager
     def collect() -> Iterator[list[str]]:
@@ -306,10 +309,18 @@ def count_queries(app: Flask) -> Callable[[], Any]:
             if "SAVEPOINT" not in statement:
                 seen.append(statement)
 
+        def note_savepoint(_: Any, transaction: Any) -> None:
+            if transaction.nested:
+                seen.append("SAVEPOINT")
+
         event.listen(Engine, "before_cursor_execute", note)
+        event.listen(db.session, "after_transaction_create", note_savepoint)
+        event.listen(db.session, "after_transaction_end", note_savepoint)
         try:
             yield seen
         finally:
+            event.remove(db.session, "after_transaction_end", note_savepoint)
+            event.remove(db.session, "after_transaction_create", note_savepoint)
             event.remove(Engine, "before_cursor_execute", note)
 
     return collect

@@ -90,20 +90,17 @@ def change(body: dict[str, Any], account_id: int) -> dict[str, Any]:
     return shown([account])[0]
 
 
-@blp.delete("/<int:account_id>")
-@signed_in
-@blp.response(204)
-@blp.refuses(401, 403, 404)
-def delete(account_id: int) -> None:
-    """Withdraw an account: its credential is erased and exactly the quota it was credited goes back."""
-    contribution.withdraw(contribution.mine(g.person.id, account_id))
-    trail.record("account.withdrawn", on=g.person.id, target=f"account:{account_id}")
-    db.session.commit()
-
-
 def bring(body: dict[str, Any], models: list[str], settings: Settings) -> Account:
     """Contribute what was asked for and has been proved, and leave word of it; the caller commits."""
-    offer = contribution.Offer(
+    account = contribution.contribute(g.person.id, offered(body, models, settings), vault=vault(), settings=settings)
+    account.preset, account.probed_at = body.get("preset"), func.now()
+    trail.record("account.contributed", on=g.person.id, target=f"account:{account.id}", sharing=account.sharing)
+    return account
+
+
+def offered(body: dict[str, Any], models: list[str], settings: Settings) -> contribution.Offer:
+    """Return what was asked for as the account it would be."""
+    return contribution.Offer(
         name=body["name"],
         base_url=body["base_url"].rstrip("/"),
         target=guard().parse(body["base_url"]),
@@ -114,10 +111,6 @@ def bring(body: dict[str, Any], models: list[str], settings: Settings) -> Accoun
         window_hours=body["window_hours"],
         max_concurrency=body["max_concurrency"],
     )
-    account = contribution.contribute(g.person.id, offer, vault=_vault(), settings=settings)
-    account.preset, account.probed_at = body.get("preset"), func.now()
-    trail.record("account.contributed", on=g.person.id, target=f"account:{account.id}", sharing=account.sharing)
-    return account
 
 
 def proved(target: Target, credential: str, models: list[str] | None, preset: str | None) -> Proof:
@@ -129,7 +122,7 @@ def proved(target: Target, credential: str, models: list[str] | None, preset: st
 def tried(account: Account, models: list[str] | None = None) -> Tried:
     """Try an account's credential for these models, or for one of its; what the caller had locked is free meanwhile."""
     parts = current_app.extensions
-    return Trial(parts["wire"], parts["guard"], _vault(), parts["gateway"].refresher).run(account.id, models)
+    return Trial(parts["wire"], parts["guard"], vault(), parts["gateway"].refresher).run(account.id, models)
 
 
 def count_probes(cost: int) -> None:
@@ -193,6 +186,7 @@ def shown(accounts: list[Account]) -> list[dict[str, Any]]:
     ]
 
 
-def _vault() -> Vault:
+def vault() -> Vault:
+    """Return what seals credentials."""
     found: Vault = current_app.extensions["vault"]
     return found

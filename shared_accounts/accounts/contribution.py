@@ -1,13 +1,13 @@
-"""Contribute, change and withdraw accounts, and the quota that follows.
+"""Contribute and change accounts, and the quota that follows.
 
 Invariant: an owner's pools hold, for each of her shared accounts, exactly one credit per model group; what an
-account credited is what its withdrawal takes back, whatever happened in between. Toggling, editing or
+account credited is what its `withdrawal` takes back, whatever happened in between. Toggling, editing or
 bringing an account again therefore mints nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,18 +15,16 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from shared_accounts.accounts import earnings, presets, standing, upstream_oauth
+from shared_accounts.accounts.earnings import Bearing
 from shared_accounts.accounts.models import Account
 from shared_accounts.config import Settings
 from shared_accounts.crypto import Vault
 from shared_accounts.errors import Conflict, NotFound, Unprocessable
 from shared_accounts.extensions import db
 from shared_accounts.outbound.addresses import Target
-from shared_accounts.quotas import ledger
-from shared_accounts.usage.models import UsageLog
 
 _UNMISTAKABLE = 24  # a key this long is unique in the world; a shorter one ("ollama") only at its host
 _MOST_MODELS = 500
-_BEARING = ("sharing", "models", "allowance_tokens")  # what the credit hangs on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +42,11 @@ class Offer:
     max_concurrency: int | None
     tokens: upstream_oauth.Tokens | None = None
     preset: str | None = None
+
+    @property
+    def bearing(self) -> Bearing:
+        """What its credit would hang on."""
+        return Bearing(sharing=self.sharing, models=unique(self.models), allowance_tokens=self.allowance_tokens)
 
 
 def contribute(owner_id: int, offer: Offer, *, vault: Vault, settings: Settings) -> Account:
@@ -68,17 +71,22 @@ def contribute(owner_id: int, offer: Offer, *, vault: Vault, settings: Settings)
     return account
 
 
-def change(account: Account, changes: dict[str, object], settings: Settings) -> None:
-    """Apply an owner's changes; the credit is taken back and given anew when they bear on it."""
+def refuse_change(account: Account, changes: Mapping[str, object]) -> None:
+    """Raise `Conflict` or `Unprocessable` for what an owner may not change."""
     if account.state == "draining":
         raise Conflict("This account is being withdrawn.")
     if account.preset == presets.PLUGIN and changes.get("sharing") == "shared":
         raise Unprocessable("This is your key at the Plug-in API; share your accounts there.", field="sharing")
+
+
+def change(account: Account, changes: Mapping[str, object], settings: Settings) -> None:
+    """Apply an owner's changes; the credit is taken back and given anew when they bear on it."""
+    refuse_change(account, changes)
     changes = dict(changes)
     paused = changes.pop("paused", None)
     if "models" in changes:
         changes["models"] = unique(changes["models"])  # type: ignore[arg-type]
-    bearing = any(getattr(account, name) != changes.get(name, getattr(account, name)) for name in _BEARING)
+    bearing = any(getattr(account, name) != changes.get(name, getattr(account, name)) for name in earnings.BEARING)
     if bearing:
         earnings.take_back(account)
     for name, value in changes.items():
@@ -96,37 +104,13 @@ def replace_credential(account: Account, credential: str, vault: Vault, target: 
         account.fingerprint = vault.fingerprint(_recognised_by(credential, target))
 
 
-def withdraw(account: Account) -> None:
-    """Take an account out for good: its credit goes back, its credential is erased, its row remains.
-
-    While exchanges are under way on it, it drains: nobody new gets it, and all this follows when the last has ended.
-    """
-    if _is_busy(account.id):
-        if account.state != "draining":
-            standing.note(account.id, account.state, "draining", "withdrawn by its owner", actor_id=account.owner_id)
-            account.state, account.state_reason = "draining", "withdrawn by its owner"
-        db.session.flush()
-        return
-    ledger.shrink(account.id)
-    standing.note(account.id, account.state, "withdrawn", "withdrawn by its owner", actor_id=account.owner_id)
-    account.state, account.state_reason = "withdrawn", None
-    account.sealed_credential = account.sealed_refresh_token = None
-    db.session.flush()
-
-
-def finish_draining() -> bool:
-    """Withdraw for good one account that has no exchange under way any more; returns whether there was one.
-
-    The caller commits before the next one: a transaction that withdrew several would lock their owners' pools one
-    after another, and so wait in a circle with whoever locks them in order.
-    """
-    busy = select(UsageLog.id).where(UsageLog.account_id == Account.id, UsageLog.state == "open").exists()
-    drained = select(Account).where(Account.state == "draining", ~busy)
-    account = db.session.scalar(drained.order_by(Account.id).limit(1).with_for_update(skip_locked=True))
-    if account is None:
-        return False
-    withdraw(account)
-    return True
+def refuse_known(offer: Offer, vault: Vault) -> None:
+    """Raise `Conflict` if the credential is known here, as `contribute` would."""
+    known = select(Account.id).where(
+        Account.fingerprint == vault.fingerprint(_identity(offer)), Account.state != "withdrawn"
+    )
+    if db.session.scalar(known) is not None:
+        raise _known_here()
 
 
 def mine(owner_id: int, account_id: int) -> Account:
@@ -144,11 +128,6 @@ def unique(models: list[str]) -> list[str]:
     if not 1 <= len(names) <= _MOST_MODELS:
         raise Unprocessable(f"An account serves between 1 and {_MOST_MODELS} models; name them.", field="models")
     return names
-
-
-def _is_busy(account_id: int) -> bool:
-    open_line = select(UsageLog.id).where(UsageLog.account_id == account_id, UsageLog.state == "open").limit(1)
-    return db.session.scalar(open_line) is not None
 
 
 def _identity(offer: Offer) -> str:
@@ -177,7 +156,11 @@ def _known_once() -> Iterator[None]:
         with db.session.begin_nested():
             yield
     except IntegrityError:
-        raise Conflict("This credential has been contributed already.", field="api_key") from None
+        raise _known_here() from None
+
+
+def _known_here() -> Conflict:
+    return Conflict("This credential has been contributed already.", field="api_key")
 
 
 def _pause(account: Account, *, paused: bool) -> None:

@@ -8,7 +8,7 @@ circle, and what one account earns is never taken back halfway.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, func, select
@@ -17,31 +17,69 @@ from shared_accounts.accounts.models import OUT_OF_SERVICE, Account, AccountWind
 from shared_accounts.config import MICRO, Settings
 from shared_accounts.extensions import db
 from shared_accounts.quotas import ledger, pricing, rules
-from shared_accounts.quotas.ledger import Terms
 from shared_accounts.quotas.models import Credit, QuotaPool
 from shared_accounts.quotas.rules import Rules
+from shared_accounts.quotas.terms import Terms
+
+BEARING = ("sharing", "models", "allowance_tokens")
+"""What an owner may change and her credit hangs on."""
 
 _EARNS = (Account.sharing == "shared") & Account.state.not_in(("draining", "withdrawn"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearing:
+    """What an account's credit hangs on; one that is yet to be contributed has no number."""
+
+    account_id: int | None = None
+    sharing: str
+    models: list[str]
+    allowance_tokens: int
+    max_worth: int | None = None
+    state: str = "active"
+
+    @classmethod
+    def of(cls, account: Account) -> Bearing:
+        """Return it as it stands."""
+        return cls(
+            account_id=account.id,
+            sharing=account.sharing,
+            models=account.models,
+            allowance_tokens=account.allowance_tokens,
+            max_worth=account.max_worth,
+            state=account.state,
+        )
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether its part of the refill rests."""
+        return self.state in OUT_OF_SERVICE
+
+
 def credit(account: Account, settings: Settings) -> None:
-    """Credit the owner with what her account is worth, if she shares it; the balance with what is left of its windows.
+    """Credit the owner with what her account is worth, if she shares it."""
+    in_force = rules.current(reference=settings.reference_allowance_tokens)
+    _grow(account, offered(Bearing.of(account), settings, in_force))
+
+
+def offered(bearing: Bearing, settings: Settings, in_force: Rules) -> dict[str, Terms]:
+    """Return what sharing an account brings its owner's pools; the balance with what is left of its windows.
 
     Specification section 5: an account whose window is half used brings half of its opening balance.
     """
-    in_force = rules.current(reference=settings.reference_allowance_tokens)
-    terms = _terms(account, settings, in_force)
-    left = _left(account, in_force)
-    _grow(account, {group: replace(one, balance=int(one.balance * left.get(group, 1))) for group, one in terms.items()})
+    if bearing.sharing != "shared":
+        return {}
+    left = _left(bearing, in_force) if bearing.account_id else {}
+    return {
+        group: replace(one, balance=int(one.balance * left.get(group, 1)))
+        for group, one in _terms(bearing, settings, in_force).items()
+    }
 
 
 def _grow(account: Account, terms: dict[str, Terms]) -> None:
-    if account.sharing != "shared":
-        return
-    _hold_pools(account.owner_id)
-    ledger.grow(account.owner_id, account.id, terms)
-    if account.state in OUT_OF_SERVICE:
-        ledger.rest(account.id, resting=True)
+    if account.sharing == "shared":
+        _hold_pools(account.owner_id)
+        ledger.grow(account.owner_id, account.id, terms, resting=account.state in OUT_OF_SERVICE)
 
 
 def take_back(account: Account) -> None:
@@ -80,19 +118,19 @@ def bring_up_to_date(account_id: int, settings: Settings) -> bool:
     return True
 
 
-def _left(account: Account, in_force: Rules) -> dict[str, float]:
+def _left(bearing: Bearing, in_force: Rules) -> dict[str, float]:
     """Return what is left, from 0 to 1, of each window of the account that runs now."""
-    running = select(AccountWindow).where(AccountWindow.account_id == account.id)
-    now, left = db.session.execute(select(func.now())).scalar_one(), {}
-    for row in db.session.scalars(running):
-        used = row.used * in_force.reference(row.model_group) / (account.allowance_tokens * MICRO)
+    running = select(AccountWindow, func.now()).where(AccountWindow.account_id == bearing.account_id)
+    left = {}
+    for row, now in db.session.execute(running).tuples():
+        used = row.used * in_force.reference(row.model_group) / (bearing.allowance_tokens * MICRO)
         is_exhausted = row.exhausted_until is not None and row.exhausted_until > now
         if is_exhausted or row.resets_at > now:
             left[row.model_group] = 0.0 if is_exhausted else max(0.0, 1 - used)
     return left
 
 
-def _terms(account: Account | Row[Any], settings: Settings, in_force: Rules) -> dict[str, Terms]:
+def _terms(account: Account | Bearing | Row[Any], settings: Settings, in_force: Rules) -> dict[str, Terms]:
     ceiling = account.max_worth or settings.max_account_worth
     return {
         group: _worth(account.allowance_tokens, in_force.reference(group), settings, ceiling)

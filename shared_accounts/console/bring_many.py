@@ -11,16 +11,15 @@ from typing import Any
 from flask import g, render_template, request
 from flask_limiter import RateLimitExceeded
 
-from shared_accounts.accounts import import_api, importing
-from shared_accounts.accounts.api import bring, settings_now
+from shared_accounts.accounts import effects, import_api, importing
+from shared_accounts.accounts.api import offered, settings_now
+from shared_accounts.accounts.effects import Effect
 from shared_accounts.accounts.importing import Row
 from shared_accounts.accounts.schemas import MOST_IMPORTED
 from shared_accounts.auth import tickets
 from shared_accounts.auth.api import vault
 from shared_accounts.auth.guards import refuse_silenced
-from shared_accounts.console import effects
 from shared_accounts.console.door import act, page
-from shared_accounts.console.effects import Effect
 from shared_accounts.console.language import say
 from shared_accounts.errors import InvalidRequest, ServiceError, TooManyRequests, Unprocessable
 from shared_accounts.extensions import db
@@ -94,15 +93,10 @@ def _read_json(data: bytes) -> list[Row]:
 
 
 def _effects(rows: list[Row]) -> list[Effect]:
-    """Return what the import would do to the reader's pools; only rows that are shared count."""
-    shared = [row for row in importing.good(rows) if row.body["sharing"] == "shared"]
-    if not shared:
-        return []
+    """Return what the import would do to the reader's pools."""
     settings = settings_now()
-    with effects.rehearsed(g.person.id) as rehearsal:
-        for row in shared:
-            bring(row.body, row.models, settings)
-    return rehearsal.effects
+    accounts = [offered(row.body, row.models, settings).bearing for row in importing.good(rows)]
+    return effects.of_contributing(g.person.id, accounts, settings)
 
 
 def _reported(rows: list[Row], *, ticket: str = "", effects_of_it: list[Effect] | None = None) -> str:

@@ -11,15 +11,15 @@ from typing import Any
 from flask import g, render_template, request
 from flask_limiter import RateLimitExceeded
 
-from shared_accounts.accounts import presets
-from shared_accounts.accounts.api import bring, count_probes, guard, proved, settings_now
+from shared_accounts.accounts import contribution, effects, presets
+from shared_accounts.accounts.api import bring, count_probes, guard, offered, proved, settings_now
+from shared_accounts.accounts.effects import Effect
 from shared_accounts.accounts.schemas import NewAccount
 from shared_accounts.auth import tickets
 from shared_accounts.auth.api import vault
 from shared_accounts.auth.guards import refuse_silenced
-from shared_accounts.console import effects, forms
+from shared_accounts.console import forms
 from shared_accounts.console.door import act, back, page
-from shared_accounts.console.effects import Effect
 from shared_accounts.console.forms import Errors
 from shared_accounts.console.language import say
 from shared_accounts.errors import InvalidRequest, ServiceError, TooManyRequests
@@ -124,9 +124,10 @@ def _choice(body: dict[str, Any], found: list[str], chosen: list[str], *, error:
 def _effects(body: dict[str, Any], models: list[str]) -> tuple[list[Effect], bool]:
     """Return what sharing it would do to the reader's pools, and whether she may share at all."""
     settings = settings_now()
-    with effects.rehearsed(g.person.id) as rehearsal:
-        bring({**body, "sharing": "shared"}, models, settings)
-    return rehearsal.effects, standing.allowance(g.person.id).may_share
+    offer = offered({**body, "sharing": "shared"}, models, settings)
+    contribution.refuse_known(offer, vault())
+    shown = effects.of_contributing(g.person.id, [offer.bearing], settings)
+    return shown, standing.allowance(g.person.id).may_share
 
 
 def _asked(errors: Errors) -> str:

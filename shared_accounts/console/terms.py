@@ -6,11 +6,11 @@ from typing import Any
 
 from flask import g, render_template, request
 
-from shared_accounts.accounts import contribution
+from shared_accounts.accounts import contribution, effects, withdrawal
 from shared_accounts.accounts.api import settings_now
+from shared_accounts.accounts.models import Account
 from shared_accounts.audit import trail
 from shared_accounts.auth.guards import refuse_silenced
-from shared_accounts.console import effects
 from shared_accounts.console.door import act, back, page
 from shared_accounts.errors import InvalidRequest
 from shared_accounts.extensions import db
@@ -23,11 +23,14 @@ _OTHER = {"shared": "dedicated", "dedicated": "shared"}
 def sharing(account_id: int) -> Any:
     """Show what sharing the account, or keeping it, would do to one's quota."""
     account = contribution.mine(g.person.id, account_id)
-    name, wanted = account.name, _OTHER[account.sharing]
-    with effects.rehearsed(g.person.id) as rehearsal:
-        _share(account_id, wanted)
-    template = "screens/sharing.html"
-    return render_template(template, account_id=account_id, name=name, wanted=wanted, effects=rehearsal.effects)
+    change = {"sharing": _OTHER[account.sharing]}
+    _refuse(account, change)
+    return render_template(
+        "screens/sharing.html",
+        account=account,
+        wanted=change["sharing"],
+        effects=effects.of_changing(account, change, settings_now()),
+    )
 
 
 @act("/accounts/<int:account_id>/sharing")
@@ -36,7 +39,9 @@ def share(account_id: int) -> Any:
     wanted = request.form.get("sharing", "")
     if wanted not in _OTHER:
         raise InvalidRequest("Say whether to share it.", field="sharing")
-    _share(account_id, wanted)
+    account, change = contribution.mine(g.person.id, account_id), {"sharing": wanted}
+    _refuse(account, change)
+    contribution.change(account, change, settings_now())
     trail.record("account.changed", on=g.person.id, target=f"account:{account_id}", fields=["sharing"])
     db.session.commit()
     return back("account", account_id=account_id, said=wanted)
@@ -45,27 +50,27 @@ def share(account_id: int) -> Any:
 @page("/accounts/<int:account_id>/withdraw")
 def withdrawing(account_id: int) -> Any:
     """Show what withdrawing the account would take back."""
-    name = contribution.mine(g.person.id, account_id).name
-    with effects.rehearsed(g.person.id) as rehearsal:
-        account = contribution.mine(g.person.id, account_id)
-        contribution.withdraw(account)
-        drains = account.state == "draining"
-    template = "screens/withdraw.html"
-    return render_template(template, account_id=account_id, name=name, effects=rehearsal.effects, drains=drains)
+    account = contribution.mine(g.person.id, account_id)
+    return render_template(
+        "screens/withdraw.html",
+        account=account,
+        effects=effects.of_withdrawing(account),
+        drains=withdrawal.is_busy(account_id),
+    )
 
 
 @act("/accounts/<int:account_id>/withdraw")
 def withdraw(account_id: int) -> Any:
     """Take the account out for good; exchanges that are under way on it may finish."""
-    contribution.withdraw(contribution.mine(g.person.id, account_id))
+    withdrawal.withdraw(contribution.mine(g.person.id, account_id))
     trail.record("account.withdrawn", on=g.person.id, target=f"account:{account_id}")
     db.session.commit()
     return back("accounts", said="withdrawn")
 
 
-def _share(account_id: int, wanted: str) -> None:
+def _refuse(account: Account, change: dict[str, str]) -> None:
+    """Raise what speaks against sharing it, or keeping it: before one is asked, and again before it is done."""
     refuse_silenced()
-    account = contribution.mine(g.person.id, account_id)
-    if wanted == "shared" != account.sharing:
+    if change["sharing"] == "shared" != account.sharing:
         standing.refuse_sharing(g.person.id)
-    contribution.change(account, {"sharing": wanted}, settings_now())
+    contribution.refuse_change(account, change)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ScalarSelect, func, select
 
 from shared_accounts import live_settings
-from shared_accounts.accounts import contribution
+from shared_accounts.accounts import contribution, withdrawal
 from shared_accounts.accounts.models import Account, AccountEvent, AccountUse
 from shared_accounts.accounts.trial import Trial
 from shared_accounts.audit import trail
@@ -48,7 +48,7 @@ class LocalAccounts:
     def delete(self, user_id: int, cookie_id: str) -> Answer:
         """See `PluginPool`; what is under way on it may end."""
         account = _mine(user_id, cookie_id)
-        contribution.withdraw(account)
+        withdrawal.withdraw(account)
         trail.record("account.withdrawn", on=user_id, target=f"account:{account.id}")
         return success(message="账号已删除")
 

@@ -12,6 +12,7 @@ from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
 from shared_accounts.quotas.models import QuotaPool
 from shared_accounts.quotas.refill import refill
+from shared_accounts.quotas.terms import Figures
 
 _HOUR = timedelta(hours=1)
 _MOST_HOURS = 48
@@ -58,7 +59,7 @@ def shortage(user_id: int, model_group: str, needed: int) -> Shortage:
     return Shortage(message, seconds, details)
 
 
-def fits_at(pool: QuotaPool, needed: int) -> datetime | None:
+def fits_at(pool: QuotaPool | Figures, needed: int) -> datetime | None:
     """Return the full hour at which `needed` would be free if nothing else is spent; nothing if never."""
     missing = needed - (pool.balance - pool.reserved)
     if missing <= 0:
@@ -69,7 +70,7 @@ def fits_at(pool: QuotaPool, needed: int) -> datetime | None:
     return pool.refilled_through.astimezone(UTC) + hours * _HOUR
 
 
-def full_at(pool: QuotaPool) -> datetime | None:
+def full_at(pool: QuotaPool | Figures) -> datetime | None:
     """Return the full hour at which the pool will be full, nothing if it is, or never will be."""
     if pool.balance >= pool.capacity:
         return None

@@ -10,7 +10,6 @@ reservation before its pool: no two writers can wait for each other in a circle.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -18,30 +17,15 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from shared_accounts.extensions import db
 from shared_accounts.quotas.models import Credit, LedgerEntry, QuotaPool
 from shared_accounts.quotas.refill import refill
+from shared_accounts.quotas.terms import Figures, Terms, grown, shrunk
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What an account adds to its owner's pool, in micro-units."""
-
-    capacity: int
-    refill_per_hour: int
-    balance: int
-
-
-def grow(user_id: int, account_id: int, terms: dict[str, Terms]) -> None:
-    """Credit the owner of a shared account, per model group, and remember exactly what was credited.
-
-    A balance never rises above the new capacity, and a debt left by an earlier withdrawal is paid first.
-    """
+def grow(user_id: int, account_id: int, terms: dict[str, Terms], *, resting: bool = False) -> None:
+    """Credit the owner of a shared account, per model group, and remember exactly what was credited."""
     for pool in _locked_pools(user_id, terms):
         offer = terms[pool.model_group]
-        pool.capacity += offer.capacity
-        pool.refill_per_hour += offer.refill_per_hour
-        credit = max(0, min(offer.balance, pool.capacity - pool.balance))
-        repaid = min(pool.owed, credit)
-        pool.owed -= repaid
-        _post(pool, "credit", credit - repaid, account_id=account_id)
+        after, credit = grown(figures(pool), offer, resting=resting)
+        _become(pool, after, "credit", account_id)
         db.session.execute(
             insert(Credit).values(
                 account_id=account_id,
@@ -50,6 +34,7 @@ def grow(user_id: int, account_id: int, terms: dict[str, Terms]) -> None:
                 capacity=offer.capacity,
                 refill_per_hour=offer.refill_per_hour,
                 balance=credit,
+                resting=resting,
             )
         )
     db.session.flush()
@@ -58,11 +43,7 @@ def grow(user_id: int, account_id: int, terms: dict[str, Terms]) -> None:
 def shrink(account_id: int) -> None:
     """Take back what `grow` credited for this account; what is spent or reserved already becomes a debt."""
     for pool, credit in _credits(account_id):
-        pool.capacity -= credit.capacity
-        pool.refill_per_hour -= 0 if credit.resting else credit.refill_per_hour
-        taken = min(credit.balance, pool.balance - pool.reserved)
-        pool.owed += credit.balance - taken
-        _post(pool, "forfeit", -taken, account_id=account_id)
+        _become(pool, shrunk(figures(pool), credit), "forfeit", account_id)
     db.session.execute(delete(Credit).where(Credit.account_id == account_id))
     db.session.flush()
 
@@ -104,6 +85,17 @@ def pools_of(user_id: int) -> list[QuotaPool]:
     return list(db.session.scalars(mine.order_by(QuotaPool.model_group)))
 
 
+def credits_of(account_id: int) -> dict[str, Credit]:
+    """Return what sharing an account is credited with, by model group."""
+    given = select(Credit).where(Credit.account_id == account_id).order_by(Credit.model_group)
+    return {credit.model_group: credit for credit in db.session.scalars(given)}
+
+
+def figures(pool: QuotaPool) -> Figures:
+    """Return a pool as it stands."""
+    return Figures(pool.refilled_through, pool.balance, pool.reserved, pool.capacity, pool.refill_per_hour, pool.owed)
+
+
 def _locked_pools(user_id: int, groups: Iterable[str]) -> list[QuotaPool]:
     names = sorted(groups)
     if not names:
@@ -123,8 +115,14 @@ def _lock(ids: list[int]) -> list[QuotaPool]:
 
 
 def _credits(account_id: int) -> list[tuple[QuotaPool, Credit]]:
-    given = {row.pool_id: row for row in db.session.scalars(select(Credit).where(Credit.account_id == account_id))}
+    given = {row.pool_id: row for row in credits_of(account_id).values()}
     return [(pool, given[pool.id]) for pool in _lock(list(given))]
+
+
+def _become(pool: QuotaPool, after: Figures, kind: str, account_id: int) -> None:
+    """Bring a locked pool to the figures that were reckoned for it."""
+    pool.capacity, pool.refill_per_hour, pool.owed = after.capacity, after.refill_per_hour, after.owed
+    _post(pool, kind, after.balance - pool.balance, account_id=account_id)
 
 
 def _post(pool: QuotaPool, kind: str, amount: int, **why: object) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
 from shared_accounts import tasks
-from shared_accounts.accounts import contribution, refresher, upstream_oauth
+from shared_accounts.accounts import contribution, refresher, upstream_oauth, withdrawal
 from shared_accounts.accounts.models import Account
 from shared_accounts.accounts.refresher import Outcome, Refresher
 from shared_accounts.extensions import db, statements
@@ -345,7 +345,7 @@ def test_an_account_withdrawn_meanwhile_gets_no_tokens(here, account_id, app, se
     with ThreadPoolExecutor(1) as other:
         running = other.submit(at_once, app, 1, lambda: run(here))
         server.wait_for(1)
-        contribution.withdraw(db.session.get(Account, account_id))
+        withdrawal.withdraw(db.session.get(Account, account_id))
         db.session.commit()
         running.result()
 

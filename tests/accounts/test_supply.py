@@ -15,7 +15,7 @@ from psycopg2.errors import DeadlockDetected
 from sqlalchemy import text
 
 from shared_accounts import create_app
-from shared_accounts.accounts import contribution, standing
+from shared_accounts.accounts import contribution, standing, withdrawal
 from shared_accounts.config import load
 from shared_accounts.extensions import db
 from tests import factories
@@ -126,7 +126,7 @@ def test_what_the_application_itself_does_to_an_account_the_ring_follows(session
     contribution.change(account, {"models": ["n"], "sharing": "dedicated"}, config)
     db.session.flush()
     assert placed() == {(account.id, "n"): (account.owner_id, False)}
-    contribution.withdraw(account)
+    withdrawal.withdraw(account)
     assert placed() == {}
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 import pytest
 from flask import current_app
 
-from shared_accounts.accounts import contribution, standing
+from shared_accounts.accounts import contribution, standing, withdrawal
 from shared_accounts.accounts.models import Account
 from shared_accounts.auth import tokens
 from shared_accounts.extensions import db
@@ -91,7 +91,7 @@ def test_a_disabled_or_silenced_user_is_refused_from_the_next_request_on(scene, 
 
 AWAY = {
     "pause": lambda row, settings: contribution.change(row, {"paused": True}, settings),
-    "withdraw": lambda row, _: contribution.withdraw(row),
+    "withdraw": lambda row, _: withdrawal.withdraw(row),
     "unshare": lambda row, settings: contribution.change(row, {"sharing": "dedicated"}, settings),
     "needs sign-in": lambda row, _: standing.take_out(row.id, "needs_sign_in", "test"),
     "broken": lambda row, _: standing.take_out(row.id, "broken", "test"),

@@ -7,7 +7,7 @@ import signal
 
 from sqlalchemy import text
 
-from shared_accounts.accounts import contribution
+from shared_accounts.accounts import withdrawal
 from shared_accounts.accounts.models import Account
 from shared_accounts.extensions import db
 from shared_accounts.gateway import books
@@ -132,7 +132,7 @@ def test_hole_3_an_account_withdrawn_meanwhile_is_paid_for(scene, upstream):
 
     with scene.stream() as response:
         response.read1(1000)
-        contribution.withdraw(db.session.get(Account, account.id))
+        withdrawal.withdraw(db.session.get(Account, account.id))
         db.session.commit()
         assert b"[DONE]" in response.read()
 

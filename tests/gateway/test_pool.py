@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from shared_accounts.accounts import contribution, standing, tally
+from shared_accounts.accounts import standing, tally, withdrawal
 from shared_accounts.accounts.models import Account
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
@@ -270,7 +270,7 @@ def test_a_withdrawal_drains(scene, upstream):
     account = scene.account(server)
     with ExitStack() as streams:
         stream = streams.enter_context(scene.stream())
-        contribution.withdraw(db.session.get(Account, account.id))
+        withdrawal.withdraw(db.session.get(Account, account.id))
         db.session.commit()
 
         assert scene.account_now(account)["state"] == "draining"
@@ -289,7 +289,7 @@ def test_a_withdrawal_drains(scene, upstream):
 
 def finish_all_draining():
     """Other tests' accounts may be draining, too."""
-    while contribution.finish_draining():
+    while withdrawal.finish_draining():
         db.session.commit()
     db.session.commit()
 

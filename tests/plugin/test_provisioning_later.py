@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared_accounts import tasks
-from shared_accounts.accounts import contribution
+from shared_accounts.accounts import contribution, withdrawal
 from shared_accounts.extensions import db
 from shared_accounts.plugin import bindings, provisioning
 from shared_accounts.plugin.failures import PluginUnreachable
@@ -107,7 +107,7 @@ def test_a_rotation_that_nobody_finishes_leaves_her_due(plugin, plugin_server, s
 
 
 def test_an_account_its_owner_has_withdrawn_stays_so(plugin, plugin_server, served):
-    contribution.withdraw(contribution.mine(served, accounts_of(served)[0].id))
+    withdrawal.withdraw(contribution.mine(served, accounts_of(served)[0].id))
     db.session.commit()
 
     run(provisioning.provision(plugin, served, again=True))

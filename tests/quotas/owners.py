@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine
 from sqlalchemy import func, select
 
-from shared_accounts.accounts import contribution, standing
+from shared_accounts.accounts import contribution, standing, withdrawal
 from shared_accounts.accounts.models import OUT_OF_SERVICE
 from shared_accounts.errors import Conflict
 from shared_accounts.extensions import db
@@ -122,7 +122,7 @@ class Owners(RuleBasedStateMachine):
 
     def withdraw(self, n):
         account = one_of(self.present(), n)
-        contribution.withdraw(contribution.mine(self.ids[account.owner], account.id))
+        withdrawal.withdraw(contribution.mine(self.ids[account.owner], account.id))
         self.leave(account)
         db.session.commit()
 
@@ -133,7 +133,7 @@ class Owners(RuleBasedStateMachine):
             self.reckoning.shrink(account.id, self.hour())
 
     def finish_draining(self):
-        while contribution.finish_draining():
+        while withdrawal.finish_draining():
             db.session.commit()
         for account in self.accounts:
             if account.state == "draining":

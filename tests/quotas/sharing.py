@@ -7,7 +7,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import select, update
 
-from shared_accounts.accounts import contribution
+from shared_accounts.accounts import contribution, withdrawal
 from shared_accounts.accounts.models import Account
 from shared_accounts.accounts.selection import Candidate
 from shared_accounts.config import MICRO
@@ -58,7 +58,7 @@ def change(account: Account, **changes: Any) -> Account:
 
 def withdraw(account: Account) -> None:
     """What its owner's DELETE does."""
-    contribution.withdraw(contribution.mine(account.owner_id, account.id))
+    withdrawal.withdraw(contribution.mine(account.owner_id, account.id))
     db.session.commit()
 
 

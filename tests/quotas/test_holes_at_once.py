@@ -12,7 +12,7 @@ from psycopg2 import IntegrityError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from shared_accounts.accounts import contribution
+from shared_accounts.accounts import contribution, withdrawal
 from shared_accounts.config import MICRO
 from shared_accounts.errors import NotFound
 from shared_accounts.extensions import db
@@ -91,7 +91,7 @@ def test_hole_11_of_several_who_withdraw_the_same_account_one_does(committed, ap
 
     def withdraw():
         try:
-            contribution.withdraw(contribution.mine(owner_id, account_id))
+            withdrawal.withdraw(contribution.mine(owner_id, account_id))
         except NotFound:
             return "unknown"
         db.session.commit()
