@@ -45,7 +45,7 @@ def pool(committed):
     return lambda: rows("quota_pools")[0]
 
 
-def test_every_entry_of_the_timetable_is_a_task_with_limits():
+def test_every_entry_of_the_timetable_is_a_task_with_limits(app):
     for entry in tasks.TIMETABLE.values():
         task = celery.tasks[entry["task"]]
         assert 0 < task.soft_time_limit < task.time_limit
