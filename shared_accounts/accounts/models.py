@@ -82,6 +82,8 @@ class Account(db.Model):  # type: ignore[name-defined,misc]
     quiet_until: Mapped[int | None]
     max_worth: Mapped[int | None]
     """What sharing it is credited with at most, in micro-units, where an admin says so; else the setting's."""
+    cut_off: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether its owner, who has withdrawn it, does not let what runs on it finish."""
 
 
 class AccountModel(db.Model):  # type: ignore[name-defined,misc]
