@@ -1,30 +1,44 @@
-"""Take an account out for good, at once or when the last exchange on it has ended."""
+"""Take an account out for good, at once or when the last exchange on it has ended.
+
+What runs on it may finish, or its owner cuts it off. That stands in the account's row, and every worker asks each
+second for the accounts that serve its exchanges: it alone holds the connections to close, and settles them as ever.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Collection
+
+from sqlalchemy import func, select
 
 from shared_accounts.accounts import standing
 from shared_accounts.accounts.models import Account
-from shared_accounts.extensions import db
+from shared_accounts.extensions import db, statements
 from shared_accounts.quotas import ledger
 from shared_accounts.usage.models import UsageLog
 
+_WITHDRAWN, _CUT_OFF = "withdrawn by its owner", "what ran on it was cut off by its owner"
 
-def withdraw(account: Account) -> None:
+statements.register("cut_off_accounts", ("bigint[]",), "select id from accounts where id = any($1) and cut_off")
+
+
+def withdraw(account: Account, *, cut_off: bool = False) -> None:
     """Take an account out for good: its credit goes back, its credential is erased, its row remains.
 
     While exchanges are under way on it, it drains: nobody new gets it, and all this follows when the last has ended.
+    With `cut_off` they are ended within moments; that can still be asked for while it drains.
     """
-    if is_busy(account.id):
+    if under_way(account.id):
         if account.state != "draining":
-            standing.note(account.id, account.state, "draining", "withdrawn by its owner", actor_id=account.owner_id)
-            account.state, account.state_reason = "draining", "withdrawn by its owner"
+            standing.note(account.id, account.state, "draining", _WITHDRAWN, actor_id=account.owner_id)
+            account.state, account.state_reason = "draining", _WITHDRAWN
+        if cut_off and not account.cut_off:
+            standing.note(account.id, "draining", "draining", _CUT_OFF, actor_id=account.owner_id)
+        account.cut_off = account.cut_off or cut_off
         db.session.flush()
         return
     ledger.shrink(account.id)
-    standing.note(account.id, account.state, "withdrawn", "withdrawn by its owner", actor_id=account.owner_id)
-    account.state, account.state_reason = "withdrawn", None
+    standing.note(account.id, account.state, "withdrawn", _WITHDRAWN, actor_id=account.owner_id)
+    account.state, account.state_reason, account.cut_off = "withdrawn", None, account.cut_off or cut_off
     account.sealed_credential = account.sealed_refresh_token = None
     db.session.flush()
 
@@ -44,7 +58,13 @@ def finish_draining() -> bool:
     return True
 
 
-def is_busy(account_id: int) -> bool:
-    """Tell whether exchanges are under way on an account."""
-    open_line = select(UsageLog.id).where(UsageLog.account_id == account_id, UsageLog.state == "open").limit(1)
-    return db.session.scalar(open_line) is not None
+def under_way(account_id: int) -> int:
+    """Return how many exchanges are under way on an account."""
+    lines = select(func.count()).where(UsageLog.account_id == account_id, UsageLog.state == "open")
+    return db.session.execute(lines).scalar_one()
+
+
+def cut_off(account_ids: Collection[int]) -> set[int]:
+    """Return which of these accounts have been withdrawn by owners who do not let what runs on them finish."""
+    found = statements.rows("cut_off_accounts", "{" + ",".join(map(str, account_ids)) + "}")
+    return {account_id for (account_id,) in found}

@@ -9,6 +9,7 @@ from flask import g, render_template, request
 from shared_accounts.accounts import contribution, effects, withdrawal
 from shared_accounts.accounts.api import settings_now
 from shared_accounts.accounts.models import Account
+from shared_accounts.accounts.withdrawal_api import CUT_OFF, withdrawn
 from shared_accounts.audit import trail
 from shared_accounts.auth.guards import refuse_silenced
 from shared_accounts.console.door import act, back, page
@@ -49,23 +50,22 @@ def share(account_id: int) -> Any:
 
 @page("/accounts/<int:account_id>/withdraw")
 def withdrawing(account_id: int) -> Any:
-    """Show what withdrawing the account would take back."""
+    """Show what withdrawing the account would take back, and ask whether what runs on it may finish."""
     account = contribution.mine(g.person.id, account_id)
     return render_template(
         "screens/withdraw.html",
         account=account,
         effects=effects.of_withdrawing(account),
-        drains=withdrawal.is_busy(account_id),
+        under_way=withdrawal.under_way(account_id),
     )
 
 
 @act("/accounts/<int:account_id>/withdraw")
 def withdraw(account_id: int) -> Any:
-    """Take the account out for good; exchanges that are under way on it may finish."""
-    withdrawal.withdraw(contribution.mine(g.person.id, account_id))
-    trail.record("account.withdrawn", on=g.person.id, target=f"account:{account_id}")
-    db.session.commit()
-    return back("accounts", said="withdrawn")
+    """Take the account out for good; exchanges that are under way on it may finish, or are cut off."""
+    cut_off = request.form.get("running") == CUT_OFF
+    state = withdrawn(account_id, cut_off=cut_off)
+    return back("accounts", said="cut_off" if cut_off and state == "draining" else state)
 
 
 def _refuse(account: Account, change: dict[str, str]) -> None:

@@ -123,7 +123,8 @@ def _go_round(
             refused = _attempt(gateway, exchange, candidate, opening)
             if refused is None:
                 return _SERVED
-            refusals.append(refused)
+            if refused.kind != upstream.GONE:
+                refusals.append(refused)
         else:
             raise key_limits.refused(gateway, opening, verdict) or verdicts.denied(gateway, opening.caller, verdict)
     return next((verdict for verdict in ("short", _BUSY) if verdict in seen), None)
@@ -193,7 +194,7 @@ def _begin(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
         exchange.answer = upstream.send(gateway.wire, candidate, exchange.call, hold=exchange.hold)
         error = reading.first_events(exchange) if exchange.call.stream else reading.whole(exchange)
     except Unreachable as broken:
-        raise upstream.unreachable(broken, late=exchange.late) from broken
+        raise upstream.unreachable(broken, lost=exchange.lost) from broken
     if error:
         exchange.answer.close()
         raise error

@@ -51,6 +51,6 @@ def blame(gateway: Gateway, exchange: Exchange, candidate: Candidate, refused: U
     elif refused.kind == upstream.LIMIT:
         seconds = refused.retry_after
         standing.cool(candidate.id, seconds=seconds, default=default, reason=refused.reason, exchange_id=exchange.id)
-    else:
+    elif refused.kind != upstream.GONE:
         standing.strike(candidate.id, default=default, reason=refused.reason, exchange_id=exchange.id)
     gateway.supply.forget(exchange.call.model)

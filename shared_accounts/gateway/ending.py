@@ -19,9 +19,12 @@ LAST_WORDS = {
     "broken": Words("The upstream broke off.", "upstream_error"),
     "timed_out": Words("The upstream fell silent for too long.", "upstream_timeout"),
     "interrupted": Words("The server is restarting; send the request again.", "server_restarting"),
+    "withdrawn": Words("The account that answered was withdrawn; send the request again.", "account_withdrawn"),
     "outgrown": Words("Your quota holds no longer answer than this.", "insufficient_quota", "insufficient_quota"),
 }
 """By the cause of the end."""
+_OUTCOMES = {"withdrawn": "interrupted"}
+"""Causes that are a kind of another outcome; the error's code tells them apart."""
 
 
 @dataclass(slots=True)
@@ -38,7 +41,8 @@ class Timing:
 
 def closing(exchange: Exchange, opening: Opening) -> Closing:
     """State an exchange's end in the terms of the books."""
-    outcome = exchange.outcome if exchange.outcome == "served" else exchange.cause or exchange.outcome
+    cause = exchange.outcome if exchange.outcome == "served" else exchange.cause or exchange.outcome
+    outcome = _OUTCOMES.get(cause, cause)
     left = outcome == "client_left"  # nobody heard what we may have answered
     basis, tokens = _bill(exchange, outcome)
     price = opening.price
@@ -47,7 +51,7 @@ def closing(exchange: Exchange, opening: Opening) -> Closing:
         basis=basis,
         cost=pricing.cost(tokens, opening.rule) if tokens else 0,
         http_status=None if left else exchange.status,
-        error_code=None if left else exchange.error_code,
+        error_code=None if left else exchange.error_code or _code(cause),
         tokens=tokens,
         attempts=exchange.attempts,
         passed_over=exchange.passed_over or None,
@@ -57,6 +61,11 @@ def closing(exchange: Exchange, opening: Opening) -> Closing:
         price_id=price.id if tokens and price else None,
         money=price.of(tokens.prompt, tokens.completion, tokens.cached) if tokens and price else None,
     )
+
+
+def _code(cause: str) -> str | None:
+    """Return the code of last words that nobody stayed to hear."""
+    return LAST_WORDS[cause].code if cause in LAST_WORDS else None
 
 
 def _flag(exchange: Exchange, basis: str) -> str | None:

@@ -1,9 +1,9 @@
 """One request on its way through: opened once, closed once, whatever the exit.
 
-Invariant: every exchange that was opened is closed exactly once: finished, broken, timed out, hung up or
-interrupted alike. The one place that closes is `close`, called by the response's `call_on_close`; a generator's
-`finally` is none, since a generator that was never started never runs it. After the first byte nothing is
-retried, and nothing here holds a database connection while bytes flow.
+Invariant: every exchange that was opened is closed exactly once: finished, broken, timed out, hung up or interrupted
+alike. The one place that closes is `close`, called by the response's `call_on_close`; a generator's `finally` is none,
+since one that was never started never runs it. After the first byte nothing is retried, and nothing here holds a
+database connection while bytes flow.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Exchange:
         """Whether an upstream that has not refused may be working for it."""
         self.serving = False
         """Whether the client may have got a part of the answer: nothing is retried from here on."""
-        self.late = False
-        """Whether the attempt under way was cut off for not answering in time."""
+        self.lost: str | None = None
+        """Why we gave the attempt under way up, if we did: it is `late`, or its account is `withdrawn`."""
         self.drained = False
         """Whether its upstream was heard out after the client had left."""
         self.cause: str | None = None
@@ -76,7 +76,7 @@ class Exchange:
     def hold(self, line: Line, wording: Wording) -> None:
         """Remember the connection to shut if this exchange must end; an exchange already ended shuts it at once."""
         self._line = line
-        self.timing.first_byte, self.late = None, False
+        self.timing.first_byte, self.lost = None, None
         self.meter, self.voice = wording.meter(), wording.voice()
         self._deadline = self._gateway.deadlines(monotonic())[1]
         self.sent = self.sent or not self.cause
@@ -92,11 +92,13 @@ class Exchange:
         """End from outside: whoever is reading the upstream sees it close. The first cause stands."""
         if self.cause is None:
             self.cause, self._ended = cause, monotonic()
-        if self._line is None:
-            return
-        if cause == "client_left" and self._may_drain:
-            self._line.stir()
-        else:
+        if self._line is not None:
+            (self._line.stir if cause == "client_left" and self._may_drain else self._line.shut)()
+
+    def lose(self, why: str) -> None:
+        """End the attempt under way, whose answer has not begun: another account may serve."""
+        if self._line is not None:
+            self.lost = why
             self._line.shut()
 
     def check(self, now: float) -> None:
@@ -111,9 +113,8 @@ class Exchange:
                 self._client.hang_up()
         elif now > self._total_deadline or (now > self._deadline and self.serving):
             self.abort("timed_out")
-        elif now > self._deadline and self._line is not None:
-            self.late = True
-            self._line.shut()
+        elif now > self._deadline:
+            self.lose("late")
         elif self._line is not None and self.serving and now > self._heard + self._gateway.settings.keep_alive_seconds:
             self._heard = now
             self._line.stir()
@@ -166,8 +167,7 @@ class Exchange:
 
     def _drain(self) -> None:
         try:
-            with suppress(gevent.Timeout), gevent.Timeout(self._gateway.settings.disconnect_drain_seconds):
-                drain(self)
+            drain(self, self._gateway.settings.disconnect_drain_seconds)
         finally:
             self._close()
 

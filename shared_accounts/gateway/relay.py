@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import gevent
+
 from shared_accounts.gateway.allowance import Allowance
 from shared_accounts.gateway.ending import LAST_WORDS
 from shared_accounts.outbound.line import Silence
@@ -52,9 +54,9 @@ def _pieces(exchange: Exchange, allowance: Allowance) -> Iterator[bytes]:
             yield said
 
 
-def drain(exchange: Exchange) -> None:
-    """Hear an upstream out, for its usage; nobody is listening any more."""
-    with suppress(Unreachable):
+def drain(exchange: Exchange, seconds: float) -> None:
+    """Hear an upstream out, for its usage and for so long; nobody is listening any more."""
+    with suppress(Unreachable, gevent.Timeout), gevent.Timeout(seconds):
         while not (exchange.meter.done or exchange.meter.error):
             try:
                 data = exchange.read()

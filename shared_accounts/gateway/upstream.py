@@ -23,6 +23,8 @@ from shared_accounts.outbound.wire import Answer, Unreachable, Wire, request_hea
 CREDENTIAL, LIMIT, FAULT, CALLER = "credential", "limit", "fault", "caller"
 LACKS = "lacks"
 """The upstream does not offer what was asked for: nobody's fault, and no reason not to chat with it."""
+GONE = "gone"
+"""The account's owner has withdrawn it meanwhile: nobody's fault, and no word of the upstream's."""
 
 _LONGEST_REFUSAL = 256 * 1024
 _CALLERS_OWN = {400, 413, 415, 422}
@@ -80,10 +82,12 @@ def _accepted(call: Call) -> str:
     return "application/json" if call.is_chat else "*/*"
 
 
-def unreachable(error: Unreachable, *, late: bool) -> UpstreamRefused:
-    """Tell a broken connection as a refusal; `late` when it was we who lost patience."""
-    reason = "did not answer in time" if late else error.reason
-    return UpstreamRefused(FAULT, reason, timed_out=late or error.timed_out)
+def unreachable(error: Unreachable, *, lost: str | None) -> UpstreamRefused:
+    """Tell a broken connection as a refusal; `lost` says why it was we who broke it, if it was."""
+    if lost == "withdrawn":
+        return UpstreamRefused(GONE, "its owner withdrew it")
+    late = lost == "late"
+    return UpstreamRefused(FAULT, "did not answer in time" if late else error.reason, timed_out=late or error.timed_out)
 
 
 def refused_by_error(frame: dict[str, Any]) -> UpstreamRefused:

@@ -1,5 +1,7 @@
 """Three greenlets per worker: every live exchange's deadlines each second, its lease each half minute, and the tally.
 
+Each second, too, it is asked whether the owner of an account has withdrawn it and does not let what runs on it finish.
+
 A timer per read would cost 9 % of a stream's CPU; a watchdog costs nothing that can be measured. Deadlines do not
 wait for PostgreSQL, hence the second one, which extends leases and settles what could not be settled while the
 database was away. Whatever is left when the worker is told to stop is ended before the master's SIGKILL.
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from shared_accounts.accounts import withdrawal
 from shared_accounts.accounts.tally import Tally
 from shared_accounts.errors import DatabaseUnavailable
 from shared_accounts.gateway import books, report
@@ -84,6 +87,7 @@ class Watch:
             if monotonic() - beat >= self._heartbeat:
                 beat = monotonic()
                 self._extend()
+            self._cut_off()
             # One at a time: as long as PostgreSQL is away, one attempt a second is enough.
             while self._unsettled and self._unsettled[0].settle():
                 self._unsettled.popleft()
@@ -93,6 +97,19 @@ class Watch:
             gevent.sleep(_TALLY_SECONDS)
             with suppress(DatabaseUnavailable):
                 self._tally.write()
+
+    def _cut_off(self) -> None:
+        """End what runs on accounts whose owners do not let it finish, whichever worker was told."""
+        serving = {one: one.candidate.id for one in self.live if one.candidate is not None}
+        gone: set[int] = set()
+        if serving:
+            with suppress(DatabaseUnavailable):
+                gone = withdrawal.cut_off(set(serving.values()))
+        for exchange, account_id in serving.items():
+            if account_id in gone and not exchange.serving:
+                exchange.lose("withdrawn")
+            elif account_id in gone and not exchange.meter.done:
+                exchange.abort("withdrawn")
 
     def _extend(self) -> None:
         ids = [exchange.id for exchange in (*self.live, *self._unsettled) if exchange.opened]

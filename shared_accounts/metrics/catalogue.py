@@ -43,6 +43,7 @@ _RESULTS = (
     "no connection could be made",
     "the connection broke",
     "the connection closed early",
+    "its owner withdrew it",
     OTHER,
 )
 _MILLISECONDS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000)

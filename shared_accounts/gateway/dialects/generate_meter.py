@@ -20,6 +20,7 @@ _LONGEST_EVENT = 16 * 1024 * 1024
 _BY_CODE = {
     "upstream_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "server_restarting": HTTPStatus.SERVICE_UNAVAILABLE,
+    "account_withdrawn": HTTPStatus.SERVICE_UNAVAILABLE,
     "insufficient_quota": HTTPStatus.TOO_MANY_REQUESTS,
 }
 

@@ -27,6 +27,7 @@ _BY_STATUS = {
     _OVERLOADED: "overloaded_error",
 }
 _BY_WORD = {
+    "account_withdrawn": "overloaded_error",
     "insufficient_quota": "rate_limit_error",
     "invalid_api_key": "authentication_error",
     "model_not_found": "not_found_error",
