@@ -12,12 +12,14 @@ from contextvars import ContextVar
 from http import HTTPStatus
 from time import monotonic
 
-from flask import Flask, Response, g, has_request_context, request
+from flask import Flask, Response, g, has_request_context
 
+from shared_accounts.asked import Asked, asked
 from shared_accounts.metrics.catalogue import RESPONSES
 
 log = logging.getLogger(__name__)
 
+_CLASSES = tuple(f"{first}xx" for first in range(10))
 _QUIET = {"v1", "passthrough", "generate", "health", "metrics"}
 _last_request: ContextVar[str] = ContextVar("last_request", default="")
 """Whose answer is on its way when the request itself is over, as a stream's is."""
@@ -31,29 +33,30 @@ def register(app: Flask) -> None:
 
 def request_id() -> str:
     """Return the id of the request that is being served or whose answer is being sent; empty outside of both."""
-    return g.get("request_id", "") if has_request_context() else _last_request.get()
+    return asked().id if has_request_context() else _last_request.get()
 
 
 def _arrives() -> None:
-    g.arrived = monotonic()
+    asked().arrived = monotonic()
 
 
 def _leaves(response: Response) -> Response:
-    _last_request.set(request_id())
-    RESPONSES.add(f"{response.status_code // 100}xx")
-    if request.blueprint not in _QUIET or response.status_code >= HTTPStatus.BAD_REQUEST:
-        log.info("request answered", extra=_facts(response))
+    request, status = asked(), response.status_code
+    _last_request.set(request.id)
+    RESPONSES.add(_CLASSES[status // 100])
+    if (status >= HTTPStatus.BAD_REQUEST or request.blueprint not in _QUIET) and log.isEnabledFor(logging.INFO):
+        log.info("request answered", extra=_facts(request, response))
     return response
 
 
-def _facts(response: Response) -> dict[str, object]:
+def _facts(request: Asked, response: Response) -> dict[str, object]:
     person = g.get("person")
     return {
-        "request_id": request_id(),
+        "request_id": request.id,
         "method": request.method if request.routing_exception is None else None,
         "route": request.url_rule.rule if request.url_rule else None,
         "status": response.status_code,
-        "ms": round((monotonic() - g.arrived) * 1000, 1),
+        "ms": round((monotonic() - request.arrived) * 1000, 1),
         "user_id": person and person.id,
         "address": request.remote_addr,
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, request, send_from_directory
+from flask import Flask, Response, send_from_directory
 
+from shared_accounts.asked import asked
 from shared_accounts.config import Settings
 from shared_accounts.gateway import pages
 
@@ -63,6 +64,6 @@ def _serve_assets(app: Flask) -> None:
 
 def _keep_to_ourselves(response: Response) -> Response:
     """Let the pages load nothing but what we serve."""
-    if response.mimetype == "text/html" and (request.endpoint or "").startswith("api-docs."):
+    if response.mimetype == "text/html" and (asked().endpoint or "").startswith("api-docs."):
         response.headers["Content-Security-Policy"] = _POLICY
     return response

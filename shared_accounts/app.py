@@ -44,6 +44,7 @@ from shared_accounts.admin import (
 from shared_accounts.admin import quotas_api as admin_quotas_api
 from shared_accounts.alerts import api as own_alerts_api
 from shared_accounts.alerts import clock_api as _alert_clock  # noqa: F401 - tasks of the timetable
+from shared_accounts.asked import Asked
 from shared_accounts.auth import account_api, factor_api, identities_api, providers, signup_api, sso_api
 from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
@@ -75,6 +76,8 @@ from shared_accounts.usage import export_api, statement_api
 
 
 class _App(Flask):
+    request_class = Asked
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the view or hook as it is: none of ours is a coroutine, and to ask about eleven costs a chat 1 %."""
         return func

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
+from shared_accounts.asked import Asked, asked
 from shared_accounts.requests_in import settings
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)  # RFC 9110 section 5.6.2
@@ -43,39 +44,40 @@ def register(app: Flask) -> None:
 
 def _preflight() -> Response | None:
     """Answer what a browser asks before the call itself, which never carries a credential."""
-    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers or not _origin():
+    request = asked()
+    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers or not _origin(request):
         return None
     response = Response(status=HTTPStatus.NO_CONTENT)
     response.headers["Access-Control-Allow-Methods"] = _METHODS
     response.headers["Access-Control-Allow-Headers"] = _names(request.headers.get(_ASKED, "")) or _USUAL
     response.headers["Access-Control-Max-Age"] = _MAX_AGE
-    if not _is_call():
+    if not _is_call(request):
         response.vary.add(_ASKED)
     return response
 
 
 def _allow(response: Response) -> Response:
-    headers = response.headers
-    if _is_call():
+    request, headers = asked(), response.headers
+    if _is_call(request):
         headers.extend(_FOR_EVERYBODY)
     elif settings().cors_origins and request.path.startswith("/api/"):
         response.vary.add("Origin")
-        if origin := _origin():
+        if origin := _origin(request):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"
             headers["Access-Control-Expose-Headers"] = _EXPOSED_MANAGEMENT
     return response
 
 
-def _origin() -> str | None:
+def _origin(request: Asked) -> str | None:
     """Return the origin that may call here: any, one that is listed, or nothing when this one may not."""
-    if _is_call():
+    if _is_call(request):
         return "*"
     origin = request.headers.get("Origin")
     return origin if request.path.startswith("/api/") and origin in settings().cors_origins else None
 
 
-def _is_call() -> bool:
+def _is_call(request: Asked) -> bool:
     path = request.path
     return path.startswith(("/v1/", "/v1beta/")) or path in {"/v1", "/v1beta"}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, jsonify, request
 from flask_limiter import RateLimitExceeded
 from psycopg2 import Error as DriverError
 from psycopg2 import InterfaceError, OperationalError
@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
+from shared_accounts.asked import asked
 from shared_accounts.errors import BodyTooLarge, DatabaseUnavailable, ServiceError, TooManyRequests
 from shared_accounts.extensions import limiter
 from shared_accounts.requests_in import is_call, speaks_google
@@ -175,7 +176,7 @@ def _seconds_left() -> int:
 def _render_database(error: Exception) -> Response:
     if not _is_outage(error):
         return _render_bug(error)
-    log.error("database unavailable", extra={"error": type(error).__name__, "request_id": g.get("request_id")})
+    log.error("database unavailable", extra={"error": type(error).__name__, "request_id": asked().id})
     return render(DatabaseUnavailable())
 
 
@@ -187,5 +188,5 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _render_bug(error: Exception) -> Response:
-    log.error("unexpected error", exc_info=error, extra={"request_id": g.get("request_id")})
+    log.error("unexpected error", exc_info=error, extra={"request_id": asked().id})
     return render(_BugError())

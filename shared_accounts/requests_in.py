@@ -7,11 +7,12 @@ import os
 from time import monotonic
 from typing import Any, Literal
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestTimeout
 
+from shared_accounts.asked import Asked, asked
 from shared_accounts.config import Settings
 from shared_accounts.errors import BodyTooLarge, InvalidRequest
 
@@ -34,6 +35,7 @@ class PagesOnly(SecureCookieSessionInterface):
 
 def speaks_google() -> bool:
     """Tell whether a client of Gemini's own API asks: at paths of its own, or, the later ones, at `/v1/models`."""
+    request = asked()
     if request.path.startswith("/v1/models"):
         return _GOOGLES_KEY in request.headers or request.path.endswith(_GOOGLES_VERBS)
     return request.path.startswith("/v1beta/")
@@ -89,7 +91,8 @@ def settings() -> Settings:
 
 def body() -> bytes:
     """Return the request's body, which is read once. Werkzeug's way to it costs a chat 2 %."""
-    stream, said = request.environ["wsgi.input"], request.environ.get("CONTENT_LENGTH", "")
+    environ = asked().environ
+    stream, said = environ["wsgi.input"], environ.get("CONTENT_LENGTH", "")
     length = int(said) if said.isdecimal() else 0  # of one that came in chunks it is known by now
     data: bytes = stream.read(length) if length else b""
     while len(data) < length:
@@ -101,7 +104,7 @@ def body() -> bytes:
 
 def is_call() -> bool:
     """Tell whether this request is one to the gateway, whose clients are SDKs."""
-    return request.path.startswith(_CALLS)
+    return asked().path.startswith(_CALLS)
 
 
 def limits_now(what: Literal["requests", "tokens"], *, limit: int, remaining: int, seconds: float) -> None:
@@ -109,7 +112,7 @@ def limits_now(what: Literal["requests", "tokens"], *, limit: int, remaining: in
 
     `seconds` is how long until all of it is there again.
     """
-    known = g.setdefault("limits", {})
+    known = asked().limits = asked().limits or {}
     if what not in known or remaining < known[what]["remaining"]:
         known[what] = {"limit": limit, "remaining": remaining, "reset": duration(seconds)}
 
@@ -127,20 +130,19 @@ def duration(seconds: float) -> str:
 
 
 def _receive() -> None:
-    g.begun = monotonic()
-    g.request_id = os.urandom(16).hex()
-    limits = settings()
-    limit = limits.max_body_bytes if is_call() else limits.max_management_body_bytes
+    request, limits = asked(), settings()
+    request.id = os.urandom(16).hex()
+    limit = limits.max_body_bytes if request.path.startswith(_CALLS) else limits.max_management_body_bytes
     environ, length = request.environ, request.content_length
     if (length or 0) > limit:
         raise BodyTooLarge
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
-        _count(Body(environ["wsgi.input"], environ.get("gunicorn.socket"), None), limit)
+        _count(environ, Body(environ["wsgi.input"], environ.get("gunicorn.socket"), None), limit)
     elif length:
         environ["wsgi.input"] = Body(environ["wsgi.input"], environ.get("gunicorn.socket"), length)
 
 
-def _count(stream: Body, limit: int) -> None:
+def _count(environ: dict[str, Any], stream: Body, limit: int) -> None:
     """Read a chunked body whole: Werkzeug would cut one that is over its limit, silently."""
     body = io.BytesIO()
     while piece := stream.read(_CHUNK):
@@ -149,28 +151,29 @@ def _count(stream: Body, limit: int) -> None:
         body.write(piece)
     length = body.tell()
     body.seek(0)
-    request.environ["wsgi.input"] = body
-    request.environ["CONTENT_LENGTH"] = str(length)
-    del request.environ["HTTP_TRANSFER_ENCODING"]
+    environ["wsgi.input"] = body
+    environ["CONTENT_LENGTH"] = str(length)
+    del environ["HTTP_TRANSFER_ENCODING"]
 
 
 def _send(response: Response) -> Response:
-    response.headers["x-request-id"] = g.get("request_id", "")
+    request = asked()
+    response.headers["x-request-id"] = request.id
     if request.path.startswith(("/v1/", "/v1beta/")):
-        _speak_openai(response)
+        _speak_openai(request, response)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "application/json":
         response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 
-def _speak_openai(response: Response) -> None:
+def _speak_openai(request: Asked, response: Response) -> None:
     """Add the headers that OpenAI's clients read; of a stream the time counts until it begins."""
     headers = response.headers
     if request.path.startswith("/v1/messages"):
-        headers["request-id"] = headers["x-request-id"]  # as Anthropic's SDKs look for it
+        headers["request-id"] = request.id  # as Anthropic's SDKs look for it
     headers.add("openai-version", _OPENAI_VERSION)
-    headers.add("openai-processing-ms", str(round((monotonic() - g.begun) * 1000)))
-    for what, figures in g.get("limits", {}).items():
+    headers.add("openai-processing-ms", str(round((monotonic() - request.arrived) * 1000)))
+    for what, figures in (request.limits or {}).items():
         for name, value in figures.items():
             headers.setdefault(f"x-ratelimit-{name}-{what}", str(value))

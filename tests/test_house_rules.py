@@ -30,6 +30,7 @@ LADDER = [
         "live_settings",
         "errors",
         "crypto",
+        "statement_pool",
         "statements",
         "group_commit",
         "worker",
@@ -39,6 +40,7 @@ LADDER = [
         "green",
         "logs",
         "metrics",
+        "asked",
         "access",
         "cors",
         "requests_in",
@@ -60,6 +62,7 @@ APART = {"__init__", "local"}
 
 MAY_COMMIT = {"gateway.exchange", "gateway.attempts", "gateway.books", "gateway.consequences"}
 MAY_SEE_THE_REQUEST = {
+    "asked",
     "access",
     "audit.trail",
     "auth.guards",
@@ -70,7 +73,7 @@ MAY_SEE_THE_REQUEST = {
     "refusals",
 }
 MAY_MOVE_A_BALANCE = {"quotas.ledger", "quotas.moves", "quotas.refill"}
-REQUEST_BOUND = {"request", "g", "session", "current_app"}
+REQUEST_BOUND = {"asked", "request", "g", "session", "current_app"}
 MOVES_A_BALANCE = re.compile(r"update\s+quota_pools|insert\s+into\s+(quota_pools|ledger_entries)", re.IGNORECASE)
 
 OPEN_ROUTES = {
@@ -213,7 +216,7 @@ def request_watchers(root: Path) -> list[str]:
         for module in inside(root)
         if not module.is_door and module.name not in MAY_SEE_THE_REQUEST
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "flask"
+        if isinstance(node, ast.ImportFrom) and node.module in {"flask", "shared_accounts.asked"}
         for alias in node.names
         if alias.name in REQUEST_BOUND
     ]

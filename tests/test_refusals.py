@@ -9,6 +9,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared_accounts import errors, refusals
+from shared_accounts.asked import Asked
 from shared_accounts.errors import ServiceError
 
 SECRET = "postgresql://u:secret@db select * from users"
@@ -22,6 +23,7 @@ class Cancelled(psycopg2.OperationalError):
 def raising():
     """Raise `error` under /v1 and elsewhere; returns both answers."""
     app = Flask("refusals")
+    app.request_class = Asked
     refusals.register(app)
     what = []
 

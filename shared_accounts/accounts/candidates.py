@@ -17,6 +17,8 @@ from shared_accounts.errors import Unprocessable
 from shared_accounts.extensions import statements
 from shared_accounts.outbound.addresses import Guard, Target
 
+UNLIMITED = 100
+"""An account without a limit counts as if it had this one."""
 _TYPES = ("text", "bigint", "bigint", "bigint", "bigint", "bigint")
 
 
@@ -64,8 +66,10 @@ class Candidate:
     cooling_until: float
     """By this worker's monotonic clock; 0 when it is not cooling."""
     max_concurrency: int | None = None
-    used: float = 0.0
-    """The part of its window that was used when it was read, from 0 to 1."""
+    room: int = UNLIMITED
+    """How many at once it counts as taking."""
+    hundredths: int = 0
+    """Of its window, that were used when it was read."""
     lot: int = 0
     preset: str | None = None
 
@@ -138,7 +142,8 @@ class Reader:
             strikes=strikes,
             cooling_until=monotonic() + cooling if cooling else 0.0,
             max_concurrency=max_concurrency,
-            used=used,
+            room=max_concurrency or UNLIMITED,
+            hundredths=int(used * 100),
             lot=lot,
             preset=preset,
         )

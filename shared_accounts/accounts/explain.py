@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from shared_accounts.accounts import selection
+from shared_accounts.accounts.candidates import UNLIMITED
 from shared_accounts.accounts.eligibility import WHY_NOT
 from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
@@ -66,4 +66,5 @@ def _rank(row: dict[str, Any], user: User) -> bool:
 
 
 def _load(row: dict[str, Any]) -> tuple[float, int]:
-    return selection.load(row["under_way"], row["max_concurrency"], row["used"])
+    """Return how busy it is, as `selection` has it."""
+    return row["under_way"] / (row["max_concurrency"] or UNLIMITED), int(row["used"] * 100)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from flask import g, has_request_context, request
 from sqlalchemy import Select, select
 
+from shared_accounts.asked import id_now
 from shared_accounts.audit.models import AuditEntry
 from shared_accounts.extensions import db
 
@@ -24,7 +25,7 @@ def record(
         user_id=on,
         target=target,
         address=request.remote_addr if inside else "operator",
-        request_id=g.get("request_id") if inside else None,
+        request_id=id_now(),
         details=details,
     )
     db.session.add(entry)

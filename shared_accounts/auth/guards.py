@@ -18,6 +18,7 @@ from flask_smorest import Blueprint
 from sqlalchemy import Interval, func, select, type_coerce
 
 from shared_accounts import live_settings
+from shared_accounts.asked import asked
 from shared_accounts.auth import tokens
 from shared_accounts.auth.models import Session
 from shared_accounts.auth.refused import SecondFactorMissing, StaleSignIn
@@ -122,7 +123,8 @@ def credential() -> Credential:
         names = (*names, "x-goog-api-key")
         if "key" in request.args:
             raise NotSignedIn("Send the key in the header x-goog-api-key: addresses end up in logs.")
-    found = {value for value in (_bearer(), *map(request.headers.get, names)) if value}
+    headers = asked().headers
+    found = {value for value in (_bearer(), *map(headers.get, names)) if value}
     if len(found) != 1:
         raise NotSignedIn
     (value,) = found
@@ -174,7 +176,7 @@ def _person() -> Person:
 
 def _bearer() -> str | None:
     """Return the bearer value; schemes have no case (RFC 9110), and some clients send two spaces."""
-    header = request.headers.get("Authorization", "").split()
+    header = asked().headers.get("Authorization", "").split()
     if not header:
         return None
     if len(header) != len(("scheme", "value")) or header[0].lower() != "bearer":

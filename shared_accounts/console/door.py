@@ -12,10 +12,11 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, ParamSpec
 
-from flask import Blueprint, Response, redirect, request, url_for
+from flask import Blueprint, Response, redirect, url_for
 from werkzeug.wrappers import Response as Answer
 
 from shared_accounts.accounts import oauth_api
+from shared_accounts.asked import Asked, asked
 from shared_accounts.auth import guards
 from shared_accounts.auth.browser_api import wants_page
 from shared_accounts.console import cookies, csrf, refused
@@ -132,6 +133,7 @@ def _enter() -> None:
 @blueprint.before_app_request
 def _receive() -> Answer | None:
     """Show browsers the way in at `/`, and the way on from a provider; programs get there what they always got."""
+    request = asked()
     if request.method not in {"GET", "HEAD"} or request.path not in {"/", oauth_api.CALLBACK} or not wants_page():
         return None
     if request.path == oauth_api.CALLBACK:
@@ -143,8 +145,9 @@ def _receive() -> Answer | None:
 
 @blueprint.after_app_request
 def _send(response: Response) -> Response:
+    request = asked()
     is_page = request.blueprint == blueprint.name and request.endpoint != "console.static"
-    if _is_for_a_reader(response):
+    if _is_for_a_reader(request, response):
         response, is_page = refused.as_page(response), True
     if is_page:
         response.headers.update(_HEADERS)
@@ -153,7 +156,7 @@ def _send(response: Response) -> Response:
     return cookies.hand_over(response)
 
 
-def _is_for_a_reader(response: Response) -> bool:
+def _is_for_a_reader(request: Asked, response: Response) -> bool:
     if response.status_code < HTTPStatus.BAD_REQUEST or not response.is_json or not wants_page():
         return False
     return request.blueprint == blueprint.name or not request.path.startswith(_PROGRAMS)

@@ -16,7 +16,7 @@ from shared_accounts.accounts.selection import Candidate
 from shared_accounts.errors import ServiceError
 from shared_accounts.extensions import db
 from shared_accounts.gateway import books, consequences, key_limits, lacking, reading, upstream, verdicts
-from shared_accounts.gateway.calls import Call
+from shared_accounts.gateway.calls import Call, Sender
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.upstream import UpstreamRefused
@@ -32,18 +32,16 @@ _PAUSES = (0.02, 0.05, 0.1, 0.2)
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
-def open_exchange(
-    gateway: Gateway, caller: Caller, call: Call, endpoint: str, client: object, *, exchange_id: str = ""
-) -> Exchange:
+def open_exchange(gateway: Gateway, caller: Caller, call: Call, sender: Sender, *, exchange_id: str = "") -> Exchange:
     """Return an exchange whose upstream has begun to answer; raises a `ServiceError` when nobody serves.
 
     Nothing stays reserved when it raises. Whoever has to know its id before brings one, made by `new_id`.
     """
     rule = gateway.rules.of(call.model)
     call = call.asking_for(rule.model)
-    opening = _opening(gateway, caller, call, rule, endpoint, exchange_id or new_id())
+    opening = _opening(gateway, caller, call, rule, sender, exchange_id or new_id())
     exchange = Exchange(gateway, opening, call)
-    exchange.watch_client(client)
+    exchange.watch_client(sender.connection)
     try:
         _attempt_all(gateway, opening, exchange)
     except ServiceError as error:
@@ -64,7 +62,7 @@ def new_id() -> str:
 
 
 def _opening(  # noqa: PLR0917 - each of them is a fact of the exchange
-    gateway: Gateway, caller: Caller, call: Call, rule: pricing.Rule, endpoint: str, exchange_id: str
+    gateway: Gateway, caller: Caller, call: Call, rule: pricing.Rule, sender: Sender, exchange_id: str
 ) -> books.Opening:
     tokens = pricing.Tokens(call.prompt_tokens, call.most_completion_tokens)
     return books.Opening(
@@ -73,11 +71,11 @@ def _opening(  # noqa: PLR0917 - each of them is a fact of the exchange
         model=call.model,
         rule=rule,
         estimate=pricing.cost(tokens, rule),
-        endpoint=endpoint,
+        endpoint=sender.endpoint,
         stream=call.stream,
         worker=gateway.worker,
         lease_seconds=gateway.settings.lease_seconds,
-        client_app=call.client_app,
+        client_app=sender.app,
         price=gateway.prices.of(call.model),
     )
 

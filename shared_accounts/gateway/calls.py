@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from types import ModuleType
+from typing import NamedTuple
 
 import orjson
 
@@ -63,8 +64,6 @@ class Call:
     """The body as the client sent it, for upstreams that speak its dialect."""
     passed_headers: dict[str, str] = field(default_factory=dict)
     """The client's headers that such an upstream needs to see."""
-    client_app: str | None = None
-    """Which program asks, by its own account."""
     asked_for: str = ""
     """The model by the client's name for it, where answers repeat it."""
 
@@ -80,6 +79,14 @@ class Call:
             body = _renamed(self.body, self.model, model)
         native = _renamed(self.native, self.model, model) if self.native else b""
         return replace(self, model=model, body=body, native=native)
+
+
+class Sender(NamedTuple):
+    """Where a request came in, from which program by its own account, and on which connection."""
+
+    endpoint: str
+    app: str | None = None
+    connection: object = None
 
 
 def _renamed(raw: bytes, alias: str, model: str) -> bytes:

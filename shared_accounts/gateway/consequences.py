@@ -32,7 +32,9 @@ def renewed(
 
 def believe(gateway: Gateway, exchange: Exchange, candidate: Candidate) -> None:
     """Let an account rest whose upstream says, while it serves, that this was the last it had."""
-    wait = hints.exhausted(exchange.answer.header) if exchange.answer and not candidate.strikes else None
+    if exchange.answer is None or candidate.strikes:
+        return
+    wait = hints.exhausted(exchange.answer.header, exchange.answer.info())
     if wait is not None:
         reason = "its upstream has nothing left"
         standing.cool(candidate.id, seconds=wait, default=wait, reason=reason, exchange_id=exchange.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,9 @@ class Gateway:
         )
         self.callers = RecentCallers(settings.supply_cache_seconds)
 
-    @property
+    @cached_property
     def worker(self) -> str:
-        """Who we are in the usage log, read after any fork."""
+        """Who we are in the usage log, read when the first exchange opens, which is after any fork."""
         return f"{socket.gethostname()}:{os.getpid()}"
 
     def deadlines(self, start: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ limit that still has something left does not count.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -43,8 +43,13 @@ def seconds(header: Callable[[str], str | None], body: str = "") -> float | None
     return min(max(*waits, _SHORTEST), _LONGEST) if waits else None
 
 
-def exhausted(header: Callable[[str], str | None]) -> float | None:
-    """Return how long an upstream that has just served says it will not again; nothing while it has something left."""
+def exhausted(header: Callable[[str], str | None], names: Iterable[str]) -> float | None:
+    """Return how long an upstream that has just served says it will not again; nothing while it has something left.
+
+    `names` are those of all its headers, in lower case: most say nothing of limits, and then none is looked for.
+    """
+    if "ratelimit" not in " ".join(names):
+        return None
     waits = [wait for left, reset in _FAMILIES if header(left) == "0" for wait in _moment(header(reset))]
     return min(max(*waits, _SHORTEST), _LONGEST) if waits else None
 

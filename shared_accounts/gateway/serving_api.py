@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from flask import Response, current_app, g, request
+from flask import Response, current_app
 from redis import RedisError
 
 from shared_accounts import clockwork, requests_in, tasks
+from shared_accounts.asked import Asked, asked
 from shared_accounts.auth import guards, throttle
 from shared_accounts.auth.guards import Credential
 from shared_accounts.errors import Forbidden, ModelNotFound, NotProvisioned, UserSilenced
 from shared_accounts.extensions import limiter
 from shared_accounts.gateway import key_limits, upstream
 from shared_accounts.gateway.attempts import open_exchange
-from shared_accounts.gateway.calls import Call, Dialect
+from shared_accounts.gateway.calls import Call, Dialect, Sender
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.idempotency import HEADER
@@ -56,12 +56,12 @@ def serve(read: Callable[[bytes, Gateway], Call], *, body: bytes | None = None, 
 
     A door that has to know the exchange's id brings one; one whose request's body is something else, the body.
     """
-    gateway: Gateway = current_app.extensions["gateway"]
+    request, gateway = asked(), cast("Gateway", current_app.extensions["gateway"])
     caller = recognised(gateway, guards.credential())
     if caller.requests_per_minute:
         _count_chat(caller.user_id, caller.requests_per_minute)
     body = requests_in.body() if body is None else body
-    call = replace(read(body, gateway), client_app=_client_app())
+    call = read(body, gateway)
     caller = _let_in(gateway, caller, call)
     if HEADER in request.headers:
         return serve_once(caller.user_id, body, lambda fixed_id: _serve(gateway, caller, call, fixed_id))
@@ -96,25 +96,26 @@ def recognised(gateway: Gateway, credential: Credential) -> Caller:
 def _let_in(gateway: Gateway, caller: Caller, call: Call) -> Caller:
     """Return the caller if her key may ask for this from here; what is remembered of the key refuses nothing."""
     try:
-        key_limits.refuse(caller, request.remote_addr, call.model)
+        key_limits.refuse(caller, asked().remote_addr, call.model)
     except Forbidden:
         gateway.callers.forget(caller.fingerprint)
         caller = recognised(gateway, guards.credential())
-        key_limits.refuse(caller, request.remote_addr, call.model)
+        key_limits.refuse(caller, asked().remote_addr, call.model)
     return caller
 
 
 def _open(gateway: Gateway, caller: Caller, call: Call, exchange_id: str) -> Exchange:
     """Open the exchange within what the caller's key may do; a key that was changed meanwhile is read anew, once."""
-    asked = str(request.url_rule), request.environ.get("gunicorn.socket")
+    request = asked()
+    sender = Sender(str(request.url_rule), _client_app(request), request.environ.get("gunicorn.socket"))
     try:
-        return open_exchange(gateway, key_limits.count(caller, call), call, *asked, exchange_id=exchange_id)
+        return open_exchange(gateway, key_limits.count(caller, call), call, sender, exchange_id=exchange_id)
     except KeyChanged:
         caller = _let_in(gateway, recognised(gateway, guards.credential()), call)
-        return open_exchange(gateway, key_limits.count(caller, call), call, *asked, exchange_id=exchange_id)
+        return open_exchange(gateway, key_limits.count(caller, call), call, sender, exchange_id=exchange_id)
 
 
-def _client_app() -> str | None:
+def _client_app(request: Asked) -> str | None:
     """Return which program asks, by its `X-App` header; what is no short printable text is none."""
     said = request.headers.get("X-App", "").strip()
     return said if said.isprintable() and 0 < len(said) <= _LONGEST_APP else None
@@ -154,7 +155,7 @@ def _reworded(fault: CallersFault, dialect: Dialect | None) -> bytes:
         type=str(found.get("type") or "invalid_request_error"),
         code=None,
         param=None,
-        request_id=g.request_id,
+        request_id=asked().id,
     )
 
 

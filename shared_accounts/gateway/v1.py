@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from shared_accounts import refusals
 from shared_accounts.accounts import catalogue
+from shared_accounts.asked import asked
 from shared_accounts.auth import guards
 from shared_accounts.errors import ModelNotFound, ServiceError
 from shared_accounts.gateway import chat as chats
@@ -94,7 +95,7 @@ def _model(found: catalogue.Model) -> dict[str, Any]:
 
 
 def _in_messages_words(error: ServiceError) -> dict[str, Any]:
-    why = {"type": error.openai_type, "code": error.openai_code, "param": error.field, "request_id": g.request_id}
+    why = {"type": error.openai_type, "code": error.openai_code, "param": error.field, "request_id": asked().id}
     return {**translating.MESSAGES.words.refusal(int(error.status), error.message, **why), **error.details}
 
 

@@ -7,7 +7,6 @@ because it is small. What admins laid down for a model comes as a `Rule`; `quota
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ STANDARD = (1000, 4000, 100)
 """What a prompt, a completion and a cached token weigh, in thousandths: 1, 4 and 0.1."""
 
 _BYTES_PER_TOKEN = 3  # English runs at about 4, Chinese at about 3: the estimate leans to the safe side
+_BESIDES = ("tools", "functions", "response_format")
 _TOKENS_PER_MESSAGE = 4
 _TOKENS_PER_IMAGE = 1000
 
@@ -60,22 +60,23 @@ def worth(allowance_tokens: int, *, reference: int, ceiling: int) -> int:
 
 def estimate_prompt(body: dict[str, Any]) -> int:
     """Tokens a chat body will probably take; images count flat, however many bytes they are."""
-    tokens = sum(_message(message) for message in body["messages"])
-    return tokens + sum(_text(body[name]) for name in ("tools", "functions", "response_format") if name in body)
+    tokens = sum(map(_message, body["messages"]))
+    return tokens + sum([_text(body[name]) for name in _BESIDES if name in body])
 
 
 def plausible(tokens: Tokens) -> bool:
     """Tell whether an upstream's figures can be believed: not negative, not absurd."""
-    return all(0 <= count <= _MOST_TOKENS for count in (tokens.prompt, tokens.completion, tokens.cached))
+    counts = tokens.prompt, tokens.completion, tokens.cached
+    return min(counts) >= 0 and max(counts) <= _MOST_TOKENS
 
 
 def _message(message: object) -> int:
     if not isinstance(message, dict):
         return _TOKENS_PER_MESSAGE
     content = message.get("content")
-    parts: Iterable[object] = content if isinstance(content, list) else (content,)
     rest = _text(message["tool_calls"]) if "tool_calls" in message else 0
-    return _TOKENS_PER_MESSAGE + rest + sum(_part(part) for part in parts)
+    said = sum(map(_part, content)) if isinstance(content, list) else _part(content)
+    return _TOKENS_PER_MESSAGE + rest + said
 
 
 def _part(part: object) -> int:
