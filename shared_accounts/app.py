@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -44,7 +43,6 @@ from shared_accounts.admin import (
 from shared_accounts.admin import quotas_api as admin_quotas_api
 from shared_accounts.alerts import api as own_alerts_api
 from shared_accounts.alerts import clock_api as _alert_clock  # noqa: F401 - tasks of the timetable
-from shared_accounts.asked import Asked
 from shared_accounts.auth import account_api, factor_api, identities_api, providers, signup_api, sso_api
 from shared_accounts.auth import api as auth_api
 from shared_accounts.config import Settings, load
@@ -54,6 +52,7 @@ from shared_accounts.gateway import generate_api, passthrough_api, status_api, v
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.json_bodies import Refusal
 from shared_accounts.keys import api as keys_api
+from shared_accounts.lean import Lean
 from shared_accounts.logs import configure_logging
 from shared_accounts.metrics import api as metrics_api
 from shared_accounts.metrics import jobs as _job_runs  # noqa: F401 - listens to Celery
@@ -75,19 +74,11 @@ from shared_accounts.usage import clock_api as _usage_clock  # noqa: F401 - a ta
 from shared_accounts.usage import export_api, statement_api
 
 
-class _App(Flask):
-    request_class = Asked
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the view or hook as it is: none of ours is a coroutine, and to ask about eleven costs a chat 1 %."""
-        return func
-
-
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application; raises `ConfigurationError` naming everything that is missing or weak."""
     settings = settings or load()
     configure_logging(settings.log_level)
-    app = _App("shared_accounts")
+    app = Lean("shared_accounts")
     app.config.from_mapping(_flask_config(settings))
     app.session_interface = requests_in.PagesOnly()
     app.extensions["settings"] = settings

@@ -43,7 +43,10 @@ class PromptSocket(GeventSocket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of it."""
-        sent = self.send(data, flags)
+        try:
+            sent = self._sock.send(data, flags)  # type: ignore[attr-defined]
+        except BlockingIOError:
+            sent = 0
         if sent < len(data):
             super().sendall(memoryview(data)[sent:], flags)
 
@@ -53,10 +56,18 @@ class Answer(wsgi.Response):  # type: ignore[misc]
 
     _head = b""
 
+    def write(self, data: bytes) -> None:
+        """Write a piece of the body; what follows the head of one that has no length needs no look."""
+        if self.chunked and self.headers_sent and data:
+            self.sent += len(data)
+            self.sock.sendall(b"%X\r\n%b\r\n" % (len(data), data))
+        else:
+            super().write(data)
+
     def send_headers(self) -> None:
         """Write the head, which waits for what follows it."""
         if not (self.headers_sent or self._head):
-            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+            lines = [*self.default_headers(), *map("%s: %s\r\n".__mod__, self.headers), "\r\n"]
             self._head = "".join(lines).encode("latin-1")
 
     def sendfile(self, respiter: Any) -> bool:

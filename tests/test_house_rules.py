@@ -41,6 +41,7 @@ LADDER = [
         "logs",
         "metrics",
         "asked",
+        "lean",
         "access",
         "cors",
         "requests_in",
@@ -63,6 +64,7 @@ APART = {"__init__", "local"}
 MAY_COMMIT = {"gateway.exchange", "gateway.attempts", "gateway.books", "gateway.consequences"}
 MAY_SEE_THE_REQUEST = {
     "asked",
+    "lean",
     "access",
     "audit.trail",
     "auth.guards",

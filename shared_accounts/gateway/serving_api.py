@@ -21,7 +21,6 @@ from shared_accounts.gateway.attempts import open_exchange
 from shared_accounts.gateway.calls import Call, Dialect, Sender
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
-from shared_accounts.gateway.idempotency import HEADER
 from shared_accounts.gateway.idempotency_api import serve_once
 from shared_accounts.gateway.key_limits import KeyChanged
 from shared_accounts.gateway.verdicts import CallersFault
@@ -31,6 +30,7 @@ from shared_accounts.requests_in import limits_now
 from shared_accounts.users.roster import Caller
 
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_REPEATABLE = "HTTP_IDEMPOTENCY_KEY"
 _FINAL = {"x-should-retry": "false"}
 _LONGEST_APP = 64
 
@@ -63,7 +63,7 @@ def serve(read: Callable[[bytes, Gateway], Call], *, body: bytes | None = None, 
     body = requests_in.body() if body is None else body
     call = read(body, gateway)
     caller = _let_in(gateway, caller, call)
-    if HEADER in request.headers:
+    if _REPEATABLE in request.environ:
         return serve_once(caller.user_id, body, lambda fixed_id: _serve(gateway, caller, call, fixed_id))
     return _serve(gateway, caller, call, exchange_id)
 
@@ -117,7 +117,7 @@ def _open(gateway: Gateway, caller: Caller, call: Call, exchange_id: str) -> Exc
 
 def _client_app(request: Asked) -> str | None:
     """Return which program asks, by its `X-App` header; what is no short printable text is none."""
-    said = request.headers.get("X-App", "").strip()
+    said = request.environ.get("HTTP_X_APP", "").strip()
     return said if said.isprintable() and 0 < len(said) <= _LONGEST_APP else None
 
 
