@@ -80,7 +80,7 @@ def show(account_id: int) -> dict[str, Any]:
 def change(body: dict[str, Any], account_id: int) -> dict[str, Any]:
     """Change an account; the quota it earns follows. `paused: false` brings it back into service."""
     refuse_silenced()
-    _prove_again(contribution.mine(g.person.id, account_id), body)
+    prove_again(contribution.mine(g.person.id, account_id), body)
     account = contribution.mine(g.person.id, account_id)
     if body.get("sharing") == "shared" != account.sharing:
         standing.refuse_sharing(g.person.id)
@@ -152,7 +152,7 @@ def guard() -> Guard:
     return found
 
 
-def _prove_again(account: Account, body: dict[str, Any]) -> None:
+def prove_again(account: Account, body: dict[str, Any]) -> None:
     """Ask the upstream again when new models are claimed or a refused credential is said to work."""
     claims_more = set(body.get("models", ())) - set(account.models)
     comes_back = body.get("paused") is False and account.state in {"needs_sign_in", "broken"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -79,13 +80,11 @@ def refuse_change(account: Account, changes: Mapping[str, object]) -> None:
         raise Unprocessable("This is your key at the Plug-in API; share your accounts there.", field="sharing")
 
 
-def change(account: Account, changes: Mapping[str, object], settings: Settings) -> None:
+def change(account: Account, changes: Mapping[str, Any], settings: Settings) -> None:
     """Apply an owner's changes; the credit is taken back and given anew when they bear on it."""
     refuse_change(account, changes)
-    changes = dict(changes)
+    changes = {**changes, **_models(account, **changes)}
     paused = changes.pop("paused", None)
-    if "models" in changes:
-        changes["models"] = unique(changes["models"])  # type: ignore[arg-type]
     bearing = any(getattr(account, name) != changes.get(name, getattr(account, name)) for name in earnings.BEARING)
     if bearing:
         earnings.take_back(account)
@@ -95,6 +94,15 @@ def change(account: Account, changes: Mapping[str, object], settings: Settings) 
         earnings.credit(account, settings)
     if paused is not None:
         _pause(account, paused=bool(paused))
+
+
+def _models(
+    account: Account, models: list[str] | None = None, models_off: list[str] | None = None, **_: object
+) -> dict[str, object]:
+    """Return what is switched on and off: no name is both."""
+    on = account.models if models is None else unique(models)
+    off = account.models_off if models_off is None else models_off
+    return {"models": on, "models_off": [name for name in dict.fromkeys(off) if name not in on]}
 
 
 def replace_credential(account: Account, credential: str, vault: Vault, target: Target) -> None:

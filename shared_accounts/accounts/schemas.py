@@ -20,8 +20,8 @@ _SHARING = validate.OneOf(["dedicated", "shared"])
 class ModelNames(fields.List[str]):
     """A list of model names."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(Text(max=200, min=1), validate=validate.Length(min=1, max=500), **options)
+    def __init__(self, *, least: int = 1, **options: Any) -> None:
+        super().__init__(Text(max=200, min=1), validate=validate.Length(min=least, max=500), **options)
 
 
 class Reach(Schema):
@@ -72,6 +72,9 @@ class AccountChange(OwnersLimits):
     name = Text(max=100, min=1)
     sharing = fields.String(validate=_SHARING)
     models = ModelNames()
+    models_off = ModelNames(
+        least=0, metadata={"description": "Models that are switched off, kept so that they can be switched on again"}
+    )
     allowance_tokens = fields.Integer(strict=True, validate=validate.Range(1, _MOST_TOKENS))
     window_hours = fields.Integer(strict=True, validate=validate.Range(1, _MOST_HOURS))
     max_concurrency = fields.Integer(strict=True, allow_none=True, validate=validate.Range(1, 10_000))
@@ -98,6 +101,7 @@ class AccountSchema(OwnersLimits):
     state_reason = fields.String(allow_none=True)
     cooling_until = fields.AwareDateTime(allow_none=True)
     models = fields.List(fields.String())
+    models_off = fields.List(fields.String(), metadata={"description": "Switched off by its owner"})
     allowance_tokens = fields.Integer()
     window_hours = fields.Integer()
     max_concurrency = fields.Integer(allow_none=True)

@@ -10,6 +10,7 @@ from flask import Flask
 
 from shared_accounts.console import (  # noqa: F401 - their views hang on the blueprint once they are imported
     account,
+    account_models,
     accounts,
     alerts,
     bring_many,

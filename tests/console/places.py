@@ -26,6 +26,7 @@ def members() -> dict[str, str]:
         "share": f"/accounts/{accounts[2]}/sharing",
         "withdraw": f"/accounts/{accounts[0]}/withdraw",
         "account-credential": f"/accounts/{accounts[0]}/credential",
+        "account-models": f"/accounts/{accounts[0]}/models",
         "import": "/accounts/import",
         "keys": "/keys",
         "key-new": "/keys/new",
