@@ -2,7 +2,8 @@
 
 Invariant: the page holds no credential. It asks this door with the session's cookie and the form's token, and the door
 opens the exchange by the verb that `/v1` uses; the gateway itself reads no cookie. Nothing that is said is kept here:
-the talk lies in the page, and what an exchange leaves behind is the line every exchange leaves.
+the talk and what is wished for besides lie in the page, and what an exchange leaves behind is the line every exchange
+leaves.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from uuid import UUID
 import orjson
 from flask import Response, g, jsonify, render_template, request
 from flask_limiter import RateLimitExceeded
+from marshmallow import Schema, fields, validate
 
 from shared_accounts.console import exchange, forms, show
 from shared_accounts.console.door import act, page
+from shared_accounts.console.forms import Errors
 from shared_accounts.console.playground_models import choices
 from shared_accounts.console.playground_words import Refused, RefusedUpstream, after, refused
 from shared_accounts.errors import ServiceError, TooManyRequests
@@ -28,11 +31,20 @@ from shared_accounts.gateway.attempts import new_id
 from shared_accounts.gateway.calls import Call
 from shared_accounts.gateway.gateway import Gateway
 from shared_accounts.gateway.serving_api import serve
+from shared_accounts.json_bodies import Text
 from shared_accounts.usage.models import UsageLog
 
 ID_HEADER = "X-Exchange-Id"
 _MOST_TURNS = 100
+_LONGEST_SYSTEM = 100_000
 _Talk = list[tuple[str, str]]
+
+
+class Wishes(Schema):
+    """What a talk may be asked for besides its words."""
+
+    system = Text(max=_LONGEST_SYSTEM)
+    temperature = fields.Float(validate=validate.Range(0, 2))
 
 
 @page("/playground")
@@ -66,16 +78,22 @@ def ask() -> Any:
     given = forms.values()
     talk: _Talk = [("user" if place % 2 == 0 else "assistant", text) for place, text in enumerate(_said())]
     words = given.get("say", "").strip()
-    if not words:
-        return _shown(talk)
-    messages = [{"role": role, "content": text} for role, text in (*talk, ("user", words))]
-    body = orjson.dumps({"model": given.get("model", ""), "messages": messages})
+    wishes, errors = forms.load(Wishes(), {name: given[name].strip() for name in Wishes().fields if name in given})
+    if not words or errors:
+        return _shown(talk, words=words, errors=errors), 422 if errors else 200
+    body = orjson.dumps({"model": given.get("model", ""), **_asking([*talk, ("user", words)], **wishes)})
     try:
         text, line = _whole(body)
     except (ServiceError, RateLimitExceeded) as error:
         said = refused(_ours(error))
         return _shown(talk, words=words, said=said), said.status
     return _shown([*talk, ("user", words), ("assistant", text)], line=line)
+
+
+def _asking(talk: _Talk, system: str | None = None, **wishes: object) -> dict[str, Any]:
+    """Return a talk as it is sent: what was not wished for is left out, so that the upstream's own way stands."""
+    before = [("system", system)] if system else []
+    return {"messages": [{"role": role, "content": text} for role, text in (*before, *talk)], **wishes}
 
 
 def _whole(body: bytes) -> tuple[str, UsageLog | None]:
@@ -112,7 +130,14 @@ def _said() -> list[str]:
     return request.form.getlist("said")[-_MOST_TURNS:]
 
 
-def _shown(talk: _Talk, *, words: str = "", said: Refused | None = None, line: UsageLog | None = None) -> str:
+def _shown(
+    talk: _Talk,
+    *,
+    words: str = "",
+    errors: Errors | None = None,
+    said: Refused | None = None,
+    line: UsageLog | None = None,
+) -> str:
     models = choices(g.person.id)
     asked_for = request.values.get("model", "")
     chosen = next((one for one in models if one.name == asked_for), models[0] if models else None)
@@ -123,6 +148,8 @@ def _shown(talk: _Talk, *, words: str = "", said: Refused | None = None, line: U
         talk=talk,
         words=words,
         refused=said,
+        errors=errors or {},
+        filled={name: request.form.get(name, "").strip() for name in Wishes().fields},
         after=after(line) if line is not None and line.state == "closed" else None,
         now=show.now(),
     )

@@ -200,6 +200,50 @@ def test_without_scripts_a_form_holds_the_talk(browser, pool, upstream):
     assert "<img" not in second.source
 
 
+def test_what_is_wished_for_goes_along_only_where_it_is_filled_in(browser, pool, upstream):
+    bare = browser.send(browser.get("/playground"), "/playground", model="m", say="Hello", system="  ", temperature="")
+    wished = {"system": "Answer in rhymes.", "temperature": "0.3"}
+    told = browser.send(browser.get("/playground"), "/playground", model="m", say="Hello", **wished)
+
+    first, second = (request.json for request in upstream.requests)
+    assert "temperature" not in first
+    assert [one["role"] for one in first["messages"]] == ["user"]
+    assert second["temperature"] == 0.3
+    assert second["messages"][0] == {"role": "system", "content": "Answer in rhymes."}
+    assert [one["role"] for one in second["messages"]] == ["system", "user"]
+    assert not [tag for tag, attributes in bare.tags if tag == "details" and "open" in attributes]
+    assert "Answer in rhymes." in told.source
+    assert "Answer in rhymes." not in browser.get("/playground").source
+    for table in db.metadata.tables:
+        assert "in rhymes" not in str(rows(table)), table
+
+
+def test_a_stream_passes_on_what_is_wished_for(browser, pool, upstream):
+    messages = [{"role": "system", "content": "Be brief."}, *HELLO]
+    assert said(chat(browser, messages=messages, temperature=1.5)) == "Hello there "
+
+    assert (upstream.requests[0].json["messages"], upstream.requests[0].json["temperature"]) == (messages, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "words"),
+    [("2.1", "Must be greater than or equal to 0"), ("warm", "Not a valid number"), ("nan", "")],
+)
+def test_a_temperature_that_cannot_be_is_said_beside_the_field(browser, pool, upstream, temperature, words):
+    page = browser.send(
+        browser.get("/playground"), "/playground", model="m", say="Hello", system=CANARY, temperature=temperature
+    )
+    (field,) = [one for one in page.all("input") if one.get("name") == "temperature"]
+
+    assert page.status == 422
+    assert (field["aria-invalid"], field["value"]) == ("true", temperature)
+    assert words in page.text
+    assert "<img" not in page.source
+    assert CANARY in page.text
+    assert "Hello" in page.text
+    assert upstream.requests == []
+
+
 def test_without_scripts_a_refusal_keeps_what_was_typed(browser, seat):
     page = browser.send(browser.get("/playground"), "/playground", model="m", say="Say hello.")
 

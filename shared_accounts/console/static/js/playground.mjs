@@ -1,6 +1,7 @@
 // A talk with a model. It lies in this page and nowhere else; reloading forgets it. Without script the form does the same.
 import { markdown } from './markdown.mjs';
 import { events } from './stream.mjs';
+import { wishes } from './wishes.mjs';
 
 const play = document.querySelector('[data-playground]');
 const part = (name) => play.querySelector(`[data-${name}]`);
@@ -11,6 +12,7 @@ function begin() {
   const [talk, form, send, stop, anew, rest, status] = ['talk', 'composer', 'send', 'stop', 'anew', 'rest', 'status'].map(part);
   const words = JSON.parse(play.dataset.words);
   const { model, say } = form.elements;
+  const wished = wishes(form);
   let turns = [...form.querySelectorAll('[name=said]')].map((one, place) => ({ role: place % 2 ? 'assistant' : 'user', content: one.value }));
   let running = null;
 
@@ -50,7 +52,7 @@ function begin() {
       const reply = await fetch(play.dataset.playground, {
         method: 'POST', signal: running.signal,
         headers: { ...token, 'Content-Type': 'application/json', Accept: 'text/event-stream, application/json;q=0.9' },
-        body: JSON.stringify({ model: model.value, messages, stream: true }),
+        body: JSON.stringify({ model: model.value, messages: [...wished.before(), ...messages], ...wished.beside(), stream: true }),
       });
       if (reply.redirected) return location.reload();
       got.id = reply.headers.get('X-Exchange-Id');
