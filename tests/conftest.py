@@ -174,7 +174,14 @@ def app(settings: Settings) -> Flask:
 
 
 @pytest.fixture
-def session(app: Flask, clean_redis: None) -> Iterator[Any]:
+def bound(app: Flask, settings: Settings) -> None:
+    """Tasks and statements are this application's: another may have been made since, and these are one per process."""
+    statements.bind(settings.database_url, size=settings.statement_pool_size, timeout_ms=settings.statement_timeout_ms)
+    clockwork.bind(app)
+
+
+@pytest.fixture
+def session(app: Flask, bound: None, clean_redis: None) -> Iterator[Any]:
     """Everything that goes through `db.session` from here on is undone after the test, commits included."""
     with app.app_context():
         engine = db.engine
@@ -191,11 +198,8 @@ def session(app: Flask, clean_redis: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def committed(app: Flask, settings: Settings, clean_redis: None) -> Iterator[Any]:
+def committed(app: Flask, bound: None, clean_redis: None) -> Iterator[Any]:
     """Commits are real; every row is deleted after the test."""
-    # Another application may have been made since: these two are one per process.
-    statements.bind(settings.database_url, size=settings.statement_pool_size, timeout_ms=settings.statement_timeout_ms)
-    clockwork.bind(app)
     with app.app_context():
         try:
             yield db.session
