@@ -1,8 +1,9 @@
 """What do statistics, the log's first page and counting an hour cost with millions of lines, and do they grow?
 
     .venv/bin/python -m bench.usage_seeded [--lines 1000000,10000000] [--days 90] [--users 1000] [--accounts 200]
-        [--rounds 5]
+        [--rounds 5] [--home FOLDER]
 
+With `--home` the databases are kept, brought up to date by migrations, and asked again the next time.
 A few people use most, as people do: of a thousand the busiest makes every tenth call. Each has one program, two
 keys and two models, and lands on any of four accounts. Medians of what PostgreSQL computes (Linux tells) and of what
 we wait; all hours are counted but the one that is not over, which is read from the log.
@@ -60,10 +61,12 @@ def main() -> None:
     parser.add_argument("--lines", default="1000000,10000000")
     for name, default in (("days", 90), ("users", 1000), ("accounts", 200), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--home", type=Path)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
-        postgres, redis = Postgres(Path(folder, "postgres"), free_port()), Redis(Path(folder, "redis"), free_port())
-        ends.callback(postgres.destroy)
+        home = wanted.home or Path(folder)
+        postgres, redis = Postgres(home / "postgres", free_port()), Redis(Path(folder, "redis"), free_port())
+        ends.callback(postgres.stop if wanted.home else postgres.destroy)
         postgres.start()
         ends.callback(redis.stop)
         redis.start()
@@ -78,16 +81,19 @@ def main() -> None:
 
 
 def run(wanted: argparse.Namespace, lines: int) -> None:
-    """Fill the log, count its hours, and ask."""
-    seed(lines, days=wanted.days, users=wanted.users, accounts=wanted.accounts)
+    """Fill the log, if that was not done before, count its hours, and ask."""
+    if not db.session.scalar(text("select exists (select from usage_log)")):
+        db.session.rollback()
+        seed(lines, days=wanted.days, users=wanted.users, accounts=wanted.accounts)
     started, hours = time.perf_counter(), 0
     while rollup.count_next():
         db.session.commit()
         hours += 1
     seconds = time.perf_counter() - started
     db.session.rollback()  # while the tables are tidied up nobody waits in a transaction
-    print(f"{hours} hours counted in {seconds:.1f} s, {1000 * seconds / hours:.1f} ms each")
-    fill([])
+    print(f"{hours} hours counted in {seconds:.1f} s, {1000 * seconds / max(hours, 1):.1f} ms each")
+    if hours > 1:
+        fill([])
     sizes()
     ask(wanted.rounds)
     print(f"{'hours that are late, in two days':<44}{clocked(late, wanted.rounds)} ms")
@@ -107,8 +113,8 @@ def seed(lines: int, **sizes: int) -> None:
 
 
 def ask(rounds: int) -> None:
-    """Print the medians of each question."""
-    month = datetime.now(UTC) - timedelta(days=30)
+    """Print the medians of each question; of thirty days and what has gone by of this one, as the console asks."""
+    month = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=30)
     people = {
         "her own (busiest)": Wanted(viewer=1, start=month),
         "her own (median)": Wanted(viewer=100, start=month),

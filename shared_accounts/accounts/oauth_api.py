@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from secrets import token_urlsafe
 from typing import Any
 
-from authlib.common.security import generate_token  # type: ignore[import-untyped]
 from flask import Response, current_app, g
 
 from shared_accounts.accounts import api as accounts_api
@@ -79,7 +79,7 @@ def depart(body: dict[str, Any]) -> tuple[str, str]:
         standing.refuse_sharing(g.person.id)
     if "account_id" in body and contribution.mine(g.person.id, body["account_id"]).oauth_provider != provider.id:
         raise Unprocessable("This account is not one of this provider's.", field="provider")
-    verifier = generate_token(64)
+    verifier = token_urlsafe(48)
     kept = {"user_id": g.person.id, "verifier": verifier, "wish": body}
     state = tickets.issue(_vault(), _KIND, kept, seconds=_SECONDS)
     db.session.commit()

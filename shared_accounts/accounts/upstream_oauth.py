@@ -16,8 +16,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote_plus
 
-from authlib.common.urls import add_params_to_uri  # type: ignore[import-untyped]
-from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 
@@ -57,6 +55,8 @@ def find(providers: Iterable[UpstreamOAuth], provider_id: str) -> UpstreamOAuth 
 
 def authorization_url(provider: UpstreamOAuth, redirect_uri: str, *, state: str, verifier: str) -> str:
     """Return where to consent; what comes back can be exchanged by `exchange` with the same redirect address."""
+    from authlib.common.urls import add_params_to_uri  # type: ignore[import-untyped] # noqa: PLC0415 - as in `visits`
+
     endpoint = add_params_to_uri(provider.authorization_endpoint, provider.extra)
     visit = _visit(provider, 0.0, redirect_uri)
     url: str = visit.create_authorization_url(endpoint, state=state, code_verifier=verifier)[0]
@@ -122,7 +122,7 @@ def renew(account: Account, tokens: Tokens, target: Target, vault: Vault) -> Non
         db.session.refresh(account)
 
 
-def _visit(provider: UpstreamOAuth, seconds: float, redirect_uri: str | None = None) -> OAuth2Session:
+def _visit(provider: UpstreamOAuth, seconds: float, redirect_uri: str | None = None) -> visits.OAuth2Session:
     return visits.visit(
         seconds,
         client_id=provider.client_id,

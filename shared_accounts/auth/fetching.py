@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
-
 from shared_accounts.auth.refused import ProviderUnreachable
 from shared_accounts.outbound import visits
 from shared_accounts.outbound.visits import BadAnswer, visit
@@ -15,13 +13,13 @@ from shared_accounts.outbound.visits import BadAnswer, visit
 __all__ = ["BadAnswer", "ask", "exchange", "visit"]
 
 
-def ask(visit: OAuth2Session, url: str, *, bearer: str = "") -> dict[str, Any]:
+def ask(visit: visits.OAuth2Session, url: str, *, bearer: str = "") -> dict[str, Any]:
     """GET a JSON object; raises `BadAnswer` or `ProviderUnreachable`."""
     with _unreachable():
         return visits.ask(visit, url, bearer=bearer)
 
 
-def exchange(visit: OAuth2Session, endpoint: str, *, code: str, verifier: str) -> dict[str, Any]:
+def exchange(visit: visits.OAuth2Session, endpoint: str, *, code: str, verifier: str) -> dict[str, Any]:
     """Exchange a code for tokens; raises `BadAnswer` or `ProviderUnreachable`."""
     with _unreachable():
         return visits.exchange(visit, endpoint, code=code, verifier=verifier)

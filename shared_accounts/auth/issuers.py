@@ -13,13 +13,13 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from shared_accounts.auth import fetching
 from shared_accounts.auth.fetching import BadAnswer
 from shared_accounts.auth.refused import ProviderUnreachable
+from shared_accounts.outbound import visits
 
 _KEPT_SECONDS = 600.0
 _KEYS_REST_SECONDS = 60.0
@@ -51,7 +51,7 @@ class Issuer:
         self._keys = KeySet([])
         self._metadata_read = self._keys_read = float("-inf")
 
-    def metadata(self, visit: OAuth2Session) -> Metadata:
+    def metadata(self, visit: visits.OAuth2Session) -> Metadata:
         """Return the issuer's metadata; raises `ProviderUnreachable` when there is none to be trusted."""
         if self._metadata is None or self._clock() - self._metadata_read > _KEPT_SECONDS:
             try:
@@ -62,7 +62,7 @@ class Issuer:
             self._metadata_read = self._clock()
         return self._metadata
 
-    def keys(self, visit: OAuth2Session, *, wanted: object) -> KeySet:
+    def keys(self, visit: visits.OAuth2Session, *, wanted: object) -> KeySet:
         """Return the issuer's keys, fresh ones if the `wanted` one is not among those we have."""
         age = self._clock() - self._keys_read
         is_unknown = wanted is not None and all(key.kid != wanted for key in self._keys)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import asdict, dataclass
+from secrets import token_urlsafe
 from typing import Any
-
-from authlib.common.security import generate_token  # type: ignore[import-untyped]
-from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 
 from shared_accounts.auth import fetching, oidc, profiles, tickets
 from shared_accounts.auth.fetching import BadAnswer
@@ -21,6 +19,7 @@ from shared_accounts.auth.providers import Provider
 from shared_accounts.auth.refused import InvalidOAuthState, OAuthTokenExchangeFailed, OAuthUserInfoFailed
 from shared_accounts.auth.signin import SsoIdentity
 from shared_accounts.crypto import Vault, fingerprint
+from shared_accounts.outbound import visits
 
 SECONDS = 600
 """How long somebody may take at the provider."""
@@ -54,7 +53,7 @@ def depart(
     endpoint = provider.authorization_endpoint
     if provider.issuer:
         endpoint = provider.issuer.metadata(visit).authorization_endpoint
-    nonce, verifier = generate_token(43), generate_token(64)
+    nonce, verifier = token_urlsafe(32), token_urlsafe(48)
     bound = browser and fingerprint(browser).hex()
     departure = Departure(provider.id, nonce, verifier, next_path, bound, link_user_id)
     state = tickets.issue(vault, _KIND, asdict(departure), seconds=SECONDS)
@@ -102,7 +101,7 @@ def identify(provider: Provider, departure: Departure, *, code: str, issuer: str
 
 
 def _believed(
-    visit: OAuth2Session, issuer: Issuer, tokens: dict[str, Any], *, provider: Provider, nonce: str
+    visit: visits.OAuth2Session, issuer: Issuer, tokens: dict[str, Any], *, provider: Provider, nonce: str
 ) -> dict[str, Any]:
     """Return what the ID token says, and the user info endpoint adds to it."""
     metadata = issuer.metadata(visit)
@@ -121,7 +120,7 @@ def _believed(
     return {**about, **{name: value for name, value in claims.items() if value is not None}}
 
 
-def _visit(provider: Provider) -> OAuth2Session:
+def _visit(provider: Provider) -> visits.OAuth2Session:
     return fetching.visit(
         provider.seconds,
         client_id=provider.client_id,
@@ -132,14 +131,14 @@ def _visit(provider: Provider) -> OAuth2Session:
     )
 
 
-def _exchange(visit: OAuth2Session, endpoint: str, code: str, departure: Departure) -> dict[str, Any]:
+def _exchange(visit: visits.OAuth2Session, endpoint: str, code: str, departure: Departure) -> dict[str, Any]:
     try:
         return fetching.exchange(visit, endpoint, code=code, verifier=departure.verifier)
     except BadAnswer:
         raise OAuthTokenExchangeFailed from None
 
 
-def _user_info(visit: OAuth2Session, endpoint: str, tokens: dict[str, Any]) -> dict[str, Any]:
+def _user_info(visit: visits.OAuth2Session, endpoint: str, tokens: dict[str, Any]) -> dict[str, Any]:
     try:
         return fetching.ask(visit, endpoint, bearer=tokens["access_token"])
     except BadAnswer:

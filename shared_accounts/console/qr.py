@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import groupby
 
-import segno
 from markupsafe import Markup
 
 _BORDER = 4  # modules that have to stay empty around a code (ISO/IEC 18004 section 9.1)
@@ -12,6 +11,8 @@ _BORDER = 4  # modules that have to stay empty around a code (ISO/IEC 18004 sect
 
 def picture(text: str, label: str) -> Markup:
     """Return the SVG; `label` is what it is for whoever does not see it, who has the text beside it."""
+    import segno  # noqa: PLC0415 - half a megabyte in each worker, for what a person needs once
+
     matrix = segno.make(text, error="m", micro=False).matrix
     size = len(matrix) + 2 * _BORDER
     path = "".join(_row(bytes(row), number) for number, row in enumerate(matrix))

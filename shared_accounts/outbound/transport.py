@@ -24,28 +24,12 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 
+from shared_accounts.outbound.visits import BadAnswer, NoAnswer
+
 _CONNECT_SECONDS = 3.0
 _READ_SECONDS = 5.0
 _LARGEST = 256 * 1024
 _MAY_EXPLAIN = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-_REASONS = frozenset(
-    ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type")
-)
-
-
-class NoAnswer(Exception):
-    """Nobody answered in time, or what answered does not speak HTTP."""
-
-
-class BadAnswer(Exception):
-    """It answered, but not with status 200 and a JSON object of bearable size.
-
-    `reason` is an error code of RFC 6749 section 5.2 if it gave one, else empty; never any other word of its.
-    """
-
-    def __init__(self, reason: object = "") -> None:
-        super().__init__()
-        self.reason = reason if isinstance(reason, str) and reason in _REASONS else ""
 
 
 class Transport(BaseAdapter):

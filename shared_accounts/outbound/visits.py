@@ -12,16 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
-from requests.exceptions import RequestException
+if TYPE_CHECKING:
+    from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 
-from shared_accounts.outbound.transport import BadAnswer, NoAnswer, Transport
-
-__all__ = ["BadAnswer", "NoAnswer", "ask", "exchange", "refresh", "visit"]
+__all__ = ["BadAnswer", "NoAnswer", "OAuth2Session", "ask", "exchange", "refresh", "visit"]
 
 _BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
+_REASONS = frozenset(
+    ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type")
+)
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
@@ -30,8 +31,28 @@ _HEADERS = {
 }
 
 
+class NoAnswer(Exception):
+    """Nobody answered in time, or what answered does not speak HTTP."""
+
+
+class BadAnswer(Exception):
+    """It answered, but not with status 200 and a JSON object of bearable size.
+
+    `reason` is an error code of RFC 6749 section 5.2 if it gave one, else empty; never any other word of its.
+    """
+
+    def __init__(self, reason: object = "") -> None:
+        super().__init__()
+        self.reason = reason if isinstance(reason, str) and reason in _REASONS else ""
+
+
 def visit(seconds: float, **client: Any) -> OAuth2Session:
     """Begin a visit; it has so many seconds, beginning now, for all that is asked."""
+    # Here, because each worker would spend 6 MB and a tenth of its start on what most of them never do.
+    from authlib.integrations.requests_client import OAuth2Session  # noqa: PLC0415
+
+    from shared_accounts.outbound.transport import Transport  # noqa: PLC0415
+
     session = OAuth2Session(code_challenge_method="S256", **client)
     session.trust_env = False
     session.headers = dict(_HEADERS)
@@ -75,6 +96,8 @@ def _tokens(visit: OAuth2Session, endpoint: str, form: dict[str, str]) -> dict[s
 @contextmanager
 def _only_bad_answers() -> Iterator[None]:
     """Turn what the libraries complain of into `BadAnswer`, and drop what they quote."""
+    from requests.exceptions import RequestException  # noqa: PLC0415 - as above
+
     try:
         yield
     except (RequestException, ValueError):

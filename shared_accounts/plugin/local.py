@@ -6,9 +6,8 @@ window. A user is known to the pool by her id here; she needs no key of her own 
 
 from __future__ import annotations
 
+from secrets import token_urlsafe
 from typing import Any
-
-from authlib.common.security import generate_token  # type: ignore[import-untyped]
 
 from shared_accounts.accounts import consent
 from shared_accounts.accounts.consent import Consents
@@ -64,7 +63,7 @@ class Local(LocalAccounts, LocalQuotas):
         if not settings().upstream_oauth_providers:
             raise NoProvider
         asked = settings().upstream_oauth_providers[0]
-        verifier = generate_token(64)
+        verifier = token_urlsafe(48)
         wish = {"provider": asked.id, "sharing": "shared" if is_shared else "dedicated"}
         kept = {"wish": wish, "verifier": verifier, "is_shared": is_shared}
         return Departure(lambda state: consent.address(asked, state=state, verifier=verifier), kept, _CONSENT_SECONDS)
