@@ -89,6 +89,7 @@ OPEN_ROUTES = {
     "console.sign_in",
     "console.sign_up",
     "console.static",
+    "console.kept",
     "auth.login",
     "auth.refresh",
     "auth.second_factor",

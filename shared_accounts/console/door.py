@@ -43,6 +43,7 @@ _HEADERS = {
 }
 _ANSWER = ("code", "state", "error")
 _NEWS = ("sign_in_code", "sign_in_error")
+_FILES = ("console.static", "console.kept")
 _PROGRAMS = ("/api", "/v1", "/assets", "/metrics")
 
 
@@ -146,7 +147,7 @@ def _receive() -> Answer | None:
 @blueprint.after_app_request
 def _send(response: Response) -> Response:
     request = asked()
-    is_page = request.blueprint == blueprint.name and request.endpoint != "console.static"
+    is_page = request.blueprint == blueprint.name and request.endpoint not in _FILES
     if _is_for_a_reader(request, response):
         response, is_page = refused.as_page(response), True
     if is_page:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from functools import cache
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -91,21 +90,20 @@ def csrf_field() -> Markup:
 
 
 def asset(name: str) -> str:
-    """Return a file's address, which changes when the file does."""
-    return url_for("console.static", filename=name, v=_version(name))
+    """Return a file's address, which changes when any file does: the modules that import each other move together."""
+    return url_for("console.kept", release=_release(), filename=name)
 
 
-@blueprint.after_request
-def _keep(response: Response) -> Response:
-    """Let browsers keep a file that was asked for by its version; of another release's they must not keep ours."""
-    name = (request.view_args or {}).get("filename", "")
-    if request.endpoint == "console.static" and response.status_code < HTTPStatus.BAD_REQUEST:
-        asked = request.args.get("v")
-        if asked and asked == _version(name):
-            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+@blueprint.get("/assets/at-<release>/<path:filename>")
+def kept(release: str, filename: str) -> Response:
+    """Serve a file that browsers may keep if it is of this release; of another one's they must not keep ours."""
+    response = blueprint.send_static_file(filename)
+    if release == _release():
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response
 
 
 @cache
-def _version(name: str) -> str:
-    return hashlib.sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
+def _release() -> str:
+    files = sorted(path for path in _STATIC.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

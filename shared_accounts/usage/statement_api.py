@@ -18,7 +18,9 @@ from shared_accounts.users.models import User
 
 blp = Door("usage-statement", __name__, url_prefix="/api/usage", description="A month of quota")
 
-POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 @blp.get("/statement")
