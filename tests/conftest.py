@@ -42,7 +42,8 @@ ROOT = Path(__file__).parent.parent
 TEMPLATE = "migrated"
 _SHIPPED_NOBODY = passwords._NOBODY  # noqa: SLF001
 LONGEST = (
-    "console/test_browser.py",
+    "console/test_looks_english.py",
+    "console/test_looks_chinese.py",
     "document/test_schemathesis.py",
     "plugin/test_provisioning_worker.py",
     "local/test_setup.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -18,10 +19,19 @@ MAY_BE_LEFT_OUT = CHROMIUM is None and not os.environ.get("CI")
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
+_FILL_IN = """
+([action, fields]) => {
+  const form = document.querySelector(`form[action="${action}"]`);
+  for (const [name, value] of Object.entries(fields)) form.elements[name].value = value;
+  HTMLFormElement.prototype.submit.call(form);
+}
+"""
+
 
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """Serve the application on a port of this machine."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every picture and script helps nobody
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -49,8 +59,16 @@ class Watched:
         if not request.url.startswith((self.home, "data:")):
             self.complaints.append(f"asked {request.url}")
 
-    def go(self, path: str) -> None:
-        self.page.goto(self.home + path, wait_until="load")
+    def go(self, path: str) -> int:
+        """Load a page; returns the status of the answer."""
+        return int(self.page.goto(self.home + path, wait_until="load").status)
+
+    def send(self, path: str, action: str, fields: dict[str, str]) -> int:
+        """Fill in a form of a page and send it, whatever the browser thinks of it; returns the status of the answer."""
+        self.go(path)
+        with self.page.expect_navigation(wait_until="load") as answered:
+            self.page.evaluate(_FILL_IN, [action, fields])
+        return int(answered.value.status)
 
     def scrolls_sideways(self) -> bool:
         wide: bool = self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
@@ -62,6 +80,12 @@ class Watched:
         self.page.fill("#password", password)
         self.page.click("form .btn-primary")
         self.page.wait_for_url("**/overview")
+
+
+def launched(play: Any) -> Any:
+    """Start the browser; without a graphics processor, whose part it would else act at some cost."""
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+    return play.chromium.launch(executable_path=CHROMIUM, args=arguments)
 
 
 def opened(chromium: Any, home: str, size: dict[str, int], light: str, lang: str, **options: Any) -> Watched:

@@ -61,7 +61,7 @@ def gathered(admin: User, *, name: str = "", **text: Any) -> None:
 
 def _alerts() -> None:
     for kind, details, over in (
-        ("ledger_broken", {"problems": 1}, ago(hours=90)),
+        ("ledger_broken", {"problems": 1}, ago(hours=2)),
         ("job_failing", {"job": "probe_accounts", "failures": 3}, None),
     ):
         told = {"kind": kind, "subject": "group", "episode": 1, "details": details}

@@ -10,7 +10,6 @@ It needs a Chromium on the machine. A picture is as large as its screen, and its
 from __future__ import annotations
 
 import io
-import logging
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from shared_accounts.local.servers import Postgres, Redis, create_database, free
 from tests import factories
 from tests.conftest import ROOT
 from tests.console import crowd, places, world
-from tests.console.browser import CHROMIUM, DESK, PHONE, Watched, served
+from tests.console.browser import DESK, PHONE, Watched, launched, served
 
 SHOWN = {
     "sign-in": "light",
@@ -61,14 +60,13 @@ def main(folder: str = "", only: str = "") -> None:
     """Make them."""
     target = Path(folder) if folder else ROOT / "docs" / "screens"
     target.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with _application() as app, app.app_context():
         admin = world.settled(username="Lin Wei", role="admin")
         crowd.gathered(admin)
         paths = {"sign-in": "/sign-in", **places.every()}
         db.session.commit()
         with served(app) as home, sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+            browser = launched(play)
             if folder:
                 wanted = {name: path for name, path in paths.items() if name.startswith(only)}
                 for size, light, lang in _LOOKS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from shared_accounts.accounts.models import Account
 from shared_accounts.extensions import db
 from shared_accounts.keys.models import ApiKey
@@ -40,6 +42,7 @@ def members() -> dict[str, str]:
         "usage-none": "/usage?day=2020-02-02",
         "usage-charts": "/usage/charts?period=30d&by=account&measure=units",
         "statement": "/usage/statement",
+        "statement-print": f"/statements/{datetime.now(UTC):%Y-%m}/print",
         **_exchanges(),
         "playground": "/playground",
         "quota": "/quota",
@@ -104,3 +107,57 @@ def admins() -> dict[str, str]:
 def every() -> dict[str, str]:
     """All of them."""
     return {**members(), **admins()}
+
+
+def strangers() -> dict[str, str]:
+    """What stands before the entrance, where people may join and have begun to sign in by two factors."""
+    return {
+        "sign-in": "/sign-in",
+        "sign-in-refused": "/sign-in?error=INVALID_CREDENTIALS&next=/keys",
+        "sign-up": "/sign-up",
+        "code": "/sign-in/code",
+        "nothing": "/nothing",
+    }
+
+
+def newcomers() -> dict[str, str]:
+    """What somebody sees who has nothing yet."""
+    bare = ("overview", "accounts", "keys", "usage", "usage/charts", "usage/statement", "quota", "playground", "alerts")
+    return {f"no-{path}": f"/{path}" for path in (*bare, "quota/give", "profile")}
+
+
+def answers(upstream: str) -> dict[str, tuple[str, str, dict[str, str]]]:
+    """What forms lead to that no address leads to: the page, the form's address, and what is sent.
+
+    It takes `acme`, where accounts are contributed by consent, and `linux_do`, where people sign in.
+    """
+    credential = "sk-upstream-0123456789abcdefghij"
+    offered = {"preset": "custom", "base_url": upstream, "api_key": credential, "name": "Garden"}
+    rows = (
+        f"name,base_url,api_key,sharing\nGarden,{upstream},{credential},shared\nAttic,{upstream},sk-it-is-wrong,shared"
+    )
+    return {
+        "contribute-choice": ("/accounts/new", "/accounts/new", offered),
+        "contribute-refused": ("/accounts/new", "/accounts/new", {**offered, "base_url": "ftp://x"}),
+        "import-report": ("/accounts/import", "/accounts/import", {"text": rows}),
+        "consent-waiting": ("/accounts/consent?provider=acme", "/accounts/consent", {"name": "Seat"}),
+        "key-fresh": ("/keys/new", "/keys", {"name": "laptop"}),
+        "link": ("/profile", "/profile/identities/linux_do", {}),
+        "password-refused": ("/profile", "/profile/password", {"new_password": "1234"}),
+        "second-factor-begun": ("/profile/second-factor", "/profile/second-factor", {}),
+        "password": ("/admin/users/new", "/admin/users", {"username": "Fresh"}),
+        "user-refused": ("/admin/users/new", "/admin/users", {"username": ""}),
+        "form-refused": ("/keys/new", "/keys", {"csrf": "of another session"}),
+    }
+
+
+def consents() -> dict[str, str]:
+    """What belongs to contributing by consent."""
+    return {"consent": "/accounts/consent?provider=acme", "consent-failed": "/accounts/consent/return?state=s&code=c"}
+
+
+def dialogs() -> dict[str, tuple[str, str]]:
+    """Pages that open over another one: where, and by which link."""
+    return {
+        "dialog-contribute": ("/accounts", "/accounts/new"),
+    }

@@ -76,29 +76,22 @@ def ask(page, text="Say hello."):
     page.keyboard.press("Enter")
 
 
-def test_from_the_entrance_to_an_answer_that_appears_in_the_log(chromium, home, upstream):
+def test_from_the_entrance_to_a_key_and_to_an_answer_that_appears_in_the_log(chromium, home, upstream):
     name = factories.user(username="nora", password=factories.PASSWORD).username
     factories.account(factories.user(username="Marta"), base_url=upstream.url, models=["m"])
     db.session.commit()
-    watched = opened(chromium, home, DESK, "light", "en")
+    watched = opened(chromium, home, PHONE, "light", "en")
     page = watched.page
 
     watched.sign_in(name, factories.PASSWORD)
-    page.click("main a[href='/accounts/new']")
-    page.select_option("dialog #preset", "custom")
-    page.fill("dialog #base_url", upstream.url)
-    page.fill("dialog #api_key", "sk-upstream-0123456789abcdefghij")
-    page.fill("dialog #name", "Garden")
-    page.click("dialog .btn-primary")
-    page.check("input[name=sharing][value=shared]")
-    page.click("text=Add the account")
-    page.wait_for_url("**/accounts/*said=contributed")
+    brings_an_account(page, upstream)
     page.click("text=Pause")  # or her own would serve her, and no quota would move
-    page.click(".side a[href='/keys']")
-    page.click("main a[href='/keys/new']")
-    page.fill("dialog #name", "laptop")
-    page.click("dialog .btn-primary")
-    page.wait_for_selector("#fresh")
+    secret, told = makes_a_key(page)
+    assert secret.startswith("sk-")
+    assert f"OPENAI_API_KEY={secret}" in told
+    assert f"OPENAI_API_BASE={home}/v1" in told
+
+    page.set_viewport_size(DESK)
     log = page.context.new_page()
     log.goto(f"{home}/usage")
     assert "Nothing today" in log.text_content("main")
@@ -121,6 +114,30 @@ def test_from_the_entrance_to_an_answer_that_appears_in_the_log(chromium, home, 
     page.context.close()
 
     assert watched.complaints == []
+
+
+def brings_an_account(page, upstream):
+    page.click("main a[href='/accounts/new']")
+    page.wait_for_selector("dialog[open]")
+    page.select_option("dialog #preset", "custom")
+    page.fill("dialog #base_url", upstream.url)
+    page.fill("dialog #api_key", "sk-upstream-0123456789abcdefghij")
+    page.fill("dialog #name", "Garden")
+    page.click("dialog .btn-primary")
+    page.check("input[name=sharing][value=shared]")
+    page.click("text=Add the account")
+    page.wait_for_url("**/accounts/*said=contributed")
+
+
+def makes_a_key(page):
+    """Make one; returns it, and what stands there for a tool."""
+    page.click(".tabs a[href='/keys']")
+    page.click("main a[href='/keys/new']")
+    page.fill("dialog #name", "laptop")
+    page.click("dialog .btn-primary")
+    secret = page.text_content("#fresh")
+    page.click("label:has-text('aider')")
+    return secret, page.text_content(".snippet:visible")
 
 
 def test_what_a_model_writes_is_shown_and_never_run(talking, upstream):

@@ -20,6 +20,15 @@ from tests.usage import divided
 FOLDER = Path(console.__file__).parent
 MOST_QUERIES = 12
 MOST_BYTES = 100_000
+NO_SCREENS = {
+    "console.static",
+    "console.kept",
+    "console.returned",  # leads on
+    "console.about_answer",  # a part of the playground
+    "console.live_usage",
+    "console.export_usage",
+    "console.download_statement",
+}
 
 
 @pytest.fixture
@@ -103,6 +112,15 @@ def test_every_address_in_a_page_leads_somewhere(browser_of_an_admin):
     assert len(seen) > 15
 
 
+def test_no_address_of_the_console_is_left_out_when_screens_are_looked_at(app, browser_of_an_admin):
+    addresses = {**places.every(), **places.strangers(), **places.newcomers(), **places.consents()}
+    there = app.url_map.bind("localhost")
+    seen = {there.match(path.partition("?")[0])[0] for path in addresses.values() if path != "/nothing"}
+    asked_for = {rule.endpoint for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
+
+    assert {name for name in asked_for if name.startswith("console.")} - seen == NO_SCREENS
+
+
 def test_files_are_served_to_everybody(client):
     for name in ("base.css", "console.css", "mark.svg", "js/console.mjs"):
         with client.get(f"/assets/{name}") as answer:
@@ -111,15 +129,16 @@ def test_files_are_served_to_everybody(client):
     assert client.get("/assets/../door.py").status_code == 404
 
 
-def test_a_file_that_is_asked_for_by_its_version_is_kept_and_no_other(client):
+def test_a_file_of_this_release_is_kept_and_no_other(client):
     with client.application.test_request_context():
-        named = frame.asset("console.css")
+        named = frame.asset("js/console.mjs")
+    elsewhere = ("/assets/js/console.mjs", "/assets/at-another/js/console.mjs", named.replace("console.mjs", "nothing"))
     kept = {}
-    for address in (named, "/assets/console.css", "/assets/console.css?v=another-release", "/assets/nothing.css?v=1"):
+    for address in (named, *elsewhere):
         with client.get(address) as answer:
-            kept[address] = "immutable" in answer.headers.get("Cache-Control", "")
+            kept[address] = (answer.status_code, "immutable" in answer.headers.get("Cache-Control", ""))
 
-    assert list(kept.values()) == [True, False, False, False]
+    assert list(kept.values()) == [(200, True), (200, False), (200, False), (404, False)]
 
 
 def test_a_browser_gets_a_page_where_there_is_nothing_and_a_program_json(client, reader):

@@ -31,7 +31,9 @@ def settled(**user: Any) -> User:
     studio = _account(lin, "Studio gateway", GROUPS[:2])
     _account(lin, "Evening seat", GROUPS[:1], cooling_until=func.now() + timedelta(minutes=9))
     _account(lin, "Laptop key", GROUPS[1:2], sharing="dedicated")
-    lab = _account(lin, "DeepSeek lab", GROUPS[3:], state="needs_sign_in", state_reason="a probe was refused")
+    lab = _account(
+        lin, "DeepSeek lab", GROUPS[3:], state="needs_sign_in", state_reason="the upstream refused the credential"
+    )
     ledger.rest(lab.id, resting=True)
     _windows(studio)
     db.session.add(AccountUse(account_id=studio.id, day=func.current_date(), user_id=marta.id, calls=41, cost=723_100))
