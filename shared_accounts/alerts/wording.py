@@ -35,8 +35,8 @@ _SAID = {
     ),
     "ledger_broken": (
         "The ledger does not balance",
-        "{problems} invariants are broken. `flask quotas verify` names them.",
-        "账本不平：有 {problems} 处不成立。`flask quotas verify` 会逐一列出。",
+        "Broken invariants: {problems}. The command flask quotas verify names them.",
+        "账本不平：有 {problems} 处不成立。命令 flask quotas verify 会逐一列出。",
     ),
     "job_failing": (
         "The job {job} keeps failing",
