@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import Iterator
 
-import anthropic
 import pytest
-from anthropic import Anthropic, AsyncAnthropic
 
 from tests.gateway.test_room_for_some import leave
+from tests.later import Later
 from tests.upstream import USAGE, answers, breaks, calls_a_tool, plays, refuses, says, streams
+
+anthropic = Later("anthropic")
 
 ASKED = [{"role": "user", "content": "Say hello."}]
 TOOLS = [{"name": "get_weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
@@ -23,8 +24,8 @@ WHOLE = {
 
 
 @pytest.fixture
-def client(scene) -> Iterator[Anthropic]:
-    with Anthropic(base_url=scene.server.url, api_key=scene.key, timeout=30, max_retries=0) as made:
+def client(scene) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=scene.server.url, api_key=scene.key, timeout=30, max_retries=0) as made:
         yield made
 
 
@@ -139,7 +140,7 @@ def test_it_may_be_asynchronous(scene, upstream):
 
     async def asks():
         async with (
-            AsyncAnthropic(base_url=scene.server.url, api_key=scene.key, timeout=30) as client,
+            anthropic.AsyncAnthropic(base_url=scene.server.url, api_key=scene.key, timeout=30) as client,
             client.messages.stream(model=scene.model, max_tokens=100, messages=ASKED) as stream,
         ):
             return [piece async for piece in stream.text_stream]
@@ -244,7 +245,7 @@ def test_a_bearer_will_do_and_so_will_a_query(client, scene, upstream):
     """Claude Code sends a bearer, and `?beta=true`."""
     scene.account(upstream(answers("Hi")))
 
-    with Anthropic(base_url=scene.server.url, auth_token=scene.key, max_retries=0) as other:
+    with anthropic.Anthropic(base_url=scene.server.url, auth_token=scene.key, max_retries=0) as other:
         assert other.beta.messages.create(model=scene.model, max_tokens=10, messages=ASKED).content[0].text == "Hi"
 
 

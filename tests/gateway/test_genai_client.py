@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from google import genai
-from google.genai import errors, types
 from pydantic import BaseModel
 
 from tests.gateway.test_generate import COST, HELLO, billed, frame, google, streamed, told
 from tests.gateway.test_room_for_some import leave
+from tests.later import Later
+
+genai = Later("google.genai")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -30,7 +31,7 @@ def get_weather(city: str) -> str:
 @pytest.fixture(params=["v1", "v1beta"])
 def client(scene, request) -> Iterator[genai.Client]:
     """What it says by itself has changed from one version of it to another."""
-    options = types.HttpOptions(base_url=scene.server.url, api_version=request.param, timeout=30_000)
+    options = genai.types.HttpOptions(base_url=scene.server.url, api_version=request.param, timeout=30_000)
     with genai.Client(api_key=scene.key, http_options=options) as made:
         yield made
 
@@ -57,7 +58,7 @@ def test_it_streams(client, scene, upstream):
     pieces = list(client.models.generate_content_stream(model=scene.model, contents="Say hello."))
 
     assert "".join(piece.text or "" for piece in pieces) == "Hello"
-    assert pieces[-1].candidates[0].finish_reason == types.FinishReason.STOP
+    assert pieces[-1].candidates[0].finish_reason == genai.types.FinishReason.STOP
     assert billed(scene) == ("served", "measured", COST)
 
 
@@ -88,7 +89,7 @@ def test_a_picture_arrives(client, scene, upstream):
     server = upstream(told(HELLO))
     google(scene, server)
 
-    ask(client, scene, [types.Part.from_bytes(data=PNG, mime_type="image/png"), "What is it?"])
+    ask(client, scene, [genai.types.Part.from_bytes(data=PNG, mime_type="image/png"), "What is it?"])
 
     [part, _] = server.requests[0].json["contents"][0]["parts"]
     assert base64.b64decode(part["inlineData"]["data"]) == PNG
@@ -99,20 +100,23 @@ def test_its_models_are_listed_and_shown(client, scene, upstream):
 
     assert f"models/{scene.model}" in [one.name for one in client.models.list()]
     assert client.models.get(model=scene.model).name == f"models/{scene.model}"
-    with pytest.raises(errors.ClientError) as unknown:
+    with pytest.raises(genai.errors.ClientError) as unknown:
         client.models.get(model="nothing/such")
     assert unknown.value.status == "NOT_FOUND"
 
 
 def test_refusals_are_its_errors(client, scene, upstream):
-    with pytest.raises(errors.ClientError) as unknown:
+    with pytest.raises(genai.errors.ClientError) as unknown:
         ask(client, scene)
     google(scene, upstream())
-    options = types.HttpOptions(base_url=scene.server.url)
-    with genai.Client(api_key="wrong", http_options=options) as stranger, pytest.raises(errors.ClientError) as unsigned:
+    options = genai.types.HttpOptions(base_url=scene.server.url)
+    with (
+        genai.Client(api_key="wrong", http_options=options) as stranger,
+        pytest.raises(genai.errors.ClientError) as unsigned,
+    ):
         ask(stranger, scene)
     leave(scene, 0)
-    with pytest.raises(errors.ClientError) as empty:
+    with pytest.raises(genai.errors.ClientError) as empty:
         ask(client, scene)
 
     assert [(one.value.code, one.value.status) for one in (unknown, unsigned, empty)] == [
@@ -125,7 +129,7 @@ def test_refusals_are_its_errors(client, scene, upstream):
 def test_an_upstream_that_fails_is_a_servers_error(client, scene, upstream):
     google(scene, upstream(told({"error": {"code": 500, "message": "no", "status": "INTERNAL"}}, status=500)))
 
-    with pytest.raises(errors.ServerError) as error:
+    with pytest.raises(genai.errors.ServerError) as error:
         ask(client, scene)
 
     assert error.value.code == 502

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 
-import openai
 import pytest
 from sqlalchemy import text
 
@@ -15,7 +14,10 @@ from shared_accounts.gateway import books
 from shared_accounts.gateway.idempotency_api import _request_as_sent
 from tests import factories
 from tests.gateway.scene import BALANCE, CHAT, COST, MESSAGES, PLUGIN_CHAT, at_once, content, rows, wait_until
+from tests.later import Later
 from tests.upstream import answers, breaks, drips, refuses, stalls_before_the_head, streams
+
+openai = Later("openai")
 
 KEY = "a-key-of-hers"
 

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
 
+from tests.later import Later
+
+langchain_openai = Later("langchain_openai")
 # Its warnings are between LangChain and pydantic.
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::UserWarning")]
 PICTURE = b"\x89PNG\r\n\x1a\n"
@@ -40,12 +42,15 @@ class TestChats(ChatModelIntegrationTests):
     enable_vcr_tests = True
     supports_model_override = True
     model_override_value = "demo"
-    chat_model_class = ChatOpenAI
 
     @pytest.fixture(autouse=True)
     def prepare(self, door, monkeypatch):
         self.door = door
         monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, content=PICTURE))
+
+    @property
+    def chat_model_class(self):
+        return langchain_openai.ChatOpenAI
 
     @property
     def chat_model_params(self):
@@ -62,11 +67,13 @@ class TestChats(ChatModelIntegrationTests):
 
 
 class TestEmbeddings(EmbeddingsIntegrationTests):
-    embeddings_class = OpenAIEmbeddings
-
     @pytest.fixture(autouse=True)
     def prepare(self, door):
         self.door = door
+
+    @property
+    def embeddings_class(self):
+        return langchain_openai.OpenAIEmbeddings
 
     @property
     def embedding_model_params(self):

@@ -6,20 +6,21 @@ import asyncio
 import json
 from collections.abc import Iterator
 
-import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from tests.gateway.scene import COST, MESSAGES, PLUGIN_CHAT
+from tests.later import Later
 from tests.upstream import USAGE, answers, breaks, calls_a_tool, refuses, says, streams
+
+openai = Later("openai")
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
 
 
 @pytest.fixture
-def client(scene) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30) as made:
+def client(scene) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30) as made:
         yield made
 
 
@@ -169,7 +170,7 @@ def test_it_may_be_asynchronous(scene, upstream):
     scene.account(upstream(streams("Hello", "there")))
 
     async def asks():
-        async with AsyncOpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30) as client:
+        async with openai.AsyncOpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30) as client:
             stream = await ask(client, scene, stream=True)
             return [chunk.choices[0].delta.content or "" async for chunk in stream]
 
@@ -191,7 +192,7 @@ def test_its_own_stream_helper_accumulates(client, scene, upstream):
 
 def test_a_wrong_key_is_an_authentication_error(scene):
     for key in ("sk-wrong", scene.key[:-1] + ("a" if scene.key[-1] != "a" else "b"), "eyJhbGciOiJIUzI1NiJ9.e30.x"):
-        with OpenAI(base_url=f"{scene.server.url}/v1", api_key=key) as client:
+        with openai.OpenAI(base_url=f"{scene.server.url}/v1", api_key=key) as client:
             with pytest.raises(openai.AuthenticationError) as error:
                 client.models.list()
             assert error.value.code == "invalid_api_key"

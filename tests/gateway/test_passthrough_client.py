@@ -8,12 +8,13 @@ import os
 import struct
 from collections.abc import Iterator
 
-import openai
 import pytest
-from openai import OpenAI
 
 from tests.gateway.test_room_for_some import leave
+from tests.later import Later
 from tests.upstream import DONE, event, plays, refuses, says
+
+openai = Later("openai")
 
 FLOATS = [0.25, -1.5, 3.0]
 PACKED = base64.b64encode(struct.pack("<3f", *FLOATS)).decode()
@@ -29,8 +30,8 @@ PICTURE_USAGE = {
 
 
 @pytest.fixture
-def client(scene) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30, max_retries=0) as made:
+def client(scene) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30, max_retries=0) as made:
         yield made
 
 

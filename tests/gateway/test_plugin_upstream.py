@@ -7,10 +7,12 @@ import json
 import time
 
 import pytest
-from openai import OpenAI
 
+from tests.later import Later
 from tests.plugin_api import plugin_process, plugin_server
 from tests.upstream import answers, plays, says
+
+openai = Later("openai")
 
 __all__ = ["plugin_process", "plugin_server"]
 
@@ -86,7 +88,7 @@ def test_the_official_client_puts_a_tool_call_together(scene, upstream):
     account(scene, upstream(plays([frame({"tool_calls": [CALL]}), frame({}, "tool_calls", usage=USAGE), DONE])))
 
     with (
-        OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key) as client,
+        openai.OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key) as client,
         client.chat.completions.stream(model=scene.model, messages=[{"role": "user", "content": "?"}]) as stream,
     ):
         said = stream.get_final_completion()

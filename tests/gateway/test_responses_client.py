@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import openai
 import pytest
-from openai import OpenAI
 from pydantic import BaseModel
 
 from tests.gateway.test_room_for_some import leave
+from tests.later import Later
 from tests.upstream import answers, breaks, calls_a_tool, plays, refuses, says, streams
+
+openai = Later("openai")
 
 TOOLS = [{"type": "function", "name": "get_weather", "parameters": {"type": "object"}, "strict": False}]
 WHOLE = {
@@ -26,8 +27,8 @@ WHOLE = {
 
 
 @pytest.fixture
-def client(scene) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30, max_retries=0) as made:
+def client(scene) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{scene.server.url}/v1", api_key=scene.key, timeout=30, max_retries=0) as made:
         yield made
 
 

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 
-import openai
 import pytest
 import requests
 
 from shared_accounts.local.servers import free_port
 from tests.conftest import ROOT
+from tests.later import Later
+
+openai = Later("openai")
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 

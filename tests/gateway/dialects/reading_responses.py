@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
-from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from tests.later import Later
 from tests.upstream import DONE, chunk, event
 
-EVENT = TypeAdapter(ResponseStreamEvent)
+official = Later("openai.types.responses")
 LAST = {"response.completed", "response.incomplete", "response.failed"}
 
 
@@ -49,7 +50,7 @@ def check(events: list[dict[str, Any]], *, clean: bool = True) -> dict[str, Any]
     assert len({told["response"]["id"] for told in events if "response" in told}) == 1
     if clean:
         for told in events:
-            EVENT.validate_python(told, strict=False)
+            _event().validate_python(told, strict=False)
         _check_items(events)
     return events[-1]["response"]
 
@@ -74,10 +75,15 @@ def _check_item(events: list[dict[str, Any]]) -> None:
     assert "".join(told.get("delta", "") for told in events) == text
 
 
+@functools.cache
+def _event() -> TypeAdapter[Any]:
+    return TypeAdapter(official.ResponseStreamEvent)
+
+
 def _place(told: dict[str, Any]) -> int | None:
     return told.get("output_index")
 
 
-def believed(response: dict[str, Any]) -> Response:
+def believed(response: dict[str, Any]) -> Any:
     """The response as the official client has it; raises when a field is missing or of the wrong type."""
-    return Response.model_validate(response)
+    return official.Response.model_validate(response)

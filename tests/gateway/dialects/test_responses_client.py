@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
-import openai
 import pytest
-from openai import OpenAI
 from pydantic import BaseModel
 
 from shared_accounts.gateway.dialects.responses import Stream, from_completion, refusal, to_chat
 from tests.gateway.dialects.reading_responses import call, chat
 from tests.gateway.dialects.test_responses_answer import USAGE
+from tests.later import Later
 from tests.upstream import Upstream, chunk, event, plays, says
+
+openai = Later("openai")
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    with OpenAI(base_url=server.url, api_key="sk-x", timeout=30, max_retries=0) as made:
+    with openai.OpenAI(base_url=server.url, api_key="sk-x", timeout=30, max_retries=0) as made:
         yield made
 
 
