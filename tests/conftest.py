@@ -38,6 +38,7 @@ from shared_accounts.auth import passwords, tokens
 from shared_accounts.config import Settings, load
 from shared_accounts.extensions import db, limiter, statements
 from shared_accounts.local.servers import Postgres, Redis, create_database, free_port
+from shared_accounts.statements import Statements
 from shared_accounts.users.models import User
 from tests import factories
 
@@ -326,9 +327,9 @@ def frozen() -> Callable[[int | None], Any]:
 
 @pytest.fixture
 def count_queries(app: Flask) -> Callable[[], Any]:
-    """Collect the statements that go through `db.session`: `with count_queries() as queries: ...`.
+    """Collect the statements that PostgreSQL is sent: `with count_queries() as queries: ...`.
 
-    Its savepoints count, too; those that stand for a test's commits do not.
+    Prepared ones count, and so do savepoints, but not those that stand for a test's commits.
     """
 
     @contextmanager
@@ -343,6 +344,11 @@ def count_queries(app: Flask) -> Callable[[], Any]:
             if transaction.nested:
                 seen.append("SAVEPOINT")
 
+        def note_prepared(name: str, *values: object) -> Any:
+            seen.append(f"execute {name}")
+            return Statements.rows(statements, name, *values)
+
+        statements.rows = note_prepared  # type: ignore[method-assign]
         event.listen(Engine, "before_cursor_execute", note)
         event.listen(db.session, "after_transaction_create", note_savepoint)
         event.listen(db.session, "after_transaction_end", note_savepoint)
@@ -352,6 +358,7 @@ def count_queries(app: Flask) -> Callable[[], Any]:
             event.remove(db.session, "after_transaction_end", note_savepoint)
             event.remove(db.session, "after_transaction_create", note_savepoint)
             event.remove(Engine, "before_cursor_execute", note)
+            del statements.rows
 
     return collect
 

@@ -16,12 +16,13 @@ from shared_accounts.console.holdings import Given
 def accounts() -> Any:
     """List one's accounts with their state, windows and what others drew today."""
     held = holdings.of(g.person.id)
+    g.need = sum(one.state in NEEDS_OWNER for one in held)
     given = holdings.given_today([one.row for one in held]) if held else {}
     return render_template(
         "screens/accounts.html",
         holdings=[(one, given.get(one.row.id, Given())) for one in held],
         serving=sum(one.state == "active" for one in held),
         waiting=sum(one.state in {"cooling", "exhausted", "draining"} for one in held),
-        needing=sum(one.state in NEEDS_OWNER for one in held),
+        needing=g.need,
         said=request.args.get("said", ""),
     )

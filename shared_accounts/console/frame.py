@@ -70,8 +70,9 @@ def theme() -> str:
 
 
 def need() -> int:
-    """Count the reader's accounts that nobody but she can bring back."""
-    return held()[1]
+    """Count the reader's accounts that nobody but she can bring back; a page that has read them leaves word of it."""
+    found: int = g.need if "need" in g else held()[1]
+    return found
 
 
 def held() -> tuple[int, int]:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from flask import g
-from sqlalchemy import ColumnElement, Row, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, case, func, select
 from sqlalchemy.orm import aliased
 
 from shared_accounts.console import show
@@ -51,9 +51,11 @@ def of(pool: Pool, day: date | None) -> Day:
     day = day or show.now().date()
     start, end = show.midnight(day), show.midnight(day + _A_DAY)
     rows = list(db.session.execute(_folded(pool.group, start, end)))
-    before = db.session.scalar(select(func.max(LedgerEntry.at)).where(*_mine(pool.group), LedgerEntry.at < start))
-    previous = show.local(before).date() if before else None
-    return Day(day, rows, sum(int(row.lines) for row in rows), opening(pool, start), previous)
+    before = select(func.max(LedgerEntry.at)).where(*_mine(pool.group), LedgerEntry.at < start)
+    both = select(_moved_since(pool, start).scalar_subquery(), before.scalar_subquery())
+    moved, last = db.session.execute(both).tuples().one()
+    previous = show.local(last).date() if last else None
+    return Day(day, rows, sum(int(row.lines) for row in rows), pool.balance - int(moved), previous)
 
 
 def course(pool: Pool, at_midnight: int) -> Course:
@@ -82,8 +84,11 @@ def course(pool: Pool, at_midnight: int) -> Course:
 
 def opening(pool: Pool, start: datetime) -> int:
     """Return what the pool held at a moment: what it holds now without what has moved it since."""
-    moved = select(func.coalesce(func.sum(LedgerEntry.amount), 0)).where(*_mine(pool.group), LedgerEntry.at >= start)
-    return pool.balance - int(db.session.scalar(moved) or 0)
+    return pool.balance - int(db.session.scalar(_moved_since(pool, start)) or 0)
+
+
+def _moved_since(pool: Pool, start: datetime) -> Select[tuple[Any]]:
+    return select(func.coalesce(func.sum(LedgerEntry.amount), 0)).where(*_mine(pool.group), LedgerEntry.at >= start)
 
 
 def _mine(group: str) -> list[ColumnElement[bool]]:

@@ -8,12 +8,14 @@ from flask import g, render_template
 
 from shared_accounts.console import alerts, figures, holdings, pools, trend
 from shared_accounts.console.door import page
+from shared_accounts.console.frame import NEEDS_OWNER
 
 
 @page("/overview")
 def overview() -> Any:
     """Show what is left, today in four numbers, one's own accounts and whether the books balance."""
     mine, held, so_far = pools.of(g.person.id), holdings.of(g.person.id), figures.standing(g.person.id)
+    g.need = sum(one.state in NEEDS_OWNER for one in held)
     today, yesterday = figures.today_and_yesterday(g.person.id)
     return render_template(
         "screens/overview.html",

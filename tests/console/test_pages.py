@@ -42,8 +42,12 @@ def browser_of_an_admin(signed_in, session):
 @pytest.mark.timeout(300)
 def test_no_page_asks_the_database_too_much(browser_of_an_admin, count_queries):
     for path in places.every().values():
+        # Once a minute, whoever comes is noted as seen: the costliest visit is the one that counts.
+        db.session.execute(db.text("update sessions set last_seen_at = now() - interval '2 minutes'"))
+        db.session.commit()
         with count_queries() as queries:
             assert browser_of_an_admin.get(path).status == 200
+        assert "execute session_seen" in queries
         assert len(queries) <= MOST_QUERIES, (path, len(queries))
 
 
