@@ -107,7 +107,7 @@ def test_where_nobody_else_serves_that_is_said(scene, upstream, withdrawn):
     assert scene.pool_now()["reserved"] == 0
 
 
-def test_other_accounts_and_what_is_answered_in_full_go_on(scene, upstream, withdrawn):
+def test_what_runs_on_other_accounts_goes_on(scene, upstream, withdrawn):
     last = event(chunk({}, "stop"))
     account = scene.account(upstream(drips(0.1)))
     kept = scene.account(
