@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from hypothesis.internal import lambda_sources
 
 from tests.books import at_hand, opened
 from tests.document.cast import Cast
@@ -42,6 +43,18 @@ SETTINGS = {
     ),
     "UPSTREAM_OAUTH_PROVIDERS": json.dumps([_PROVIDER]),
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def remembered_sources() -> Iterator[None]:
+    """Hypothesis reads each source with lambdas once, not once for each of the threads that schemathesis starts.
+
+    Three for each operation would parse thousands of schemathesis's lines over and over: a fifth of the time.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for cache in ("AST_LAMBDAS_CACHE", "LAMBDA_DIGEST_DESCRIPTION_CACHE"):
+            patch.setattr(lambda_sources, cache, {})
+        yield
 
 
 @pytest.fixture(scope="session")
