@@ -17,6 +17,18 @@ from tests.upstream import answers, chunk, drips, event, plays, stalls_before_th
 TALK = [event(chunk({"content": f"word{number} "})) for number in range(3)]
 
 
+@pytest.fixture(scope="module")
+def patient(start_servers):
+    """A gunicorn whose own deadlines cut nothing off here, however slow the machine is."""
+    deadlines = ("UPSTREAM_FIRST_BYTE_TIMEOUT", "UPSTREAM_GAP_TIMEOUT", "UPSTREAM_TOTAL_TIMEOUT")
+    return start_servers(workers=2, **dict.fromkeys(deadlines, 120))
+
+
+@pytest.fixture(autouse=True)
+def served_patiently(scene, patient):
+    scene.server = patient
+
+
 @pytest.fixture
 def withdrawn(scene):
     """Withdraw an account over the API, whichever worker hears it."""
