@@ -22,7 +22,11 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 _FILL_IN = """
 ([action, fields]) => {
   const form = document.querySelector(`form[action="${action}"]`);
-  for (const [name, value] of Object.entries(fields)) form.elements[name].value = value;
+  for (const [name, value] of Object.entries(fields)) {
+    const [field] = form.querySelectorAll(`[name="${name}"]`);
+    if (value === null) field.checked = false;
+    else field.value = value;
+  }
   HTMLFormElement.prototype.submit.call(form);
 }
 """
@@ -63,8 +67,11 @@ class Watched:
         """Load a page; returns the status of the answer."""
         return int(self.page.goto(self.home + path, wait_until="load").status)
 
-    def send(self, path: str, action: str, fields: dict[str, str]) -> int:
-        """Fill in a form of a page and send it, whatever the browser thinks of it; returns the status of the answer."""
+    def send(self, path: str, action: str, fields: dict[str, str | None]) -> int:
+        """Fill in a form of a page and send it, whatever the browser thinks of it; returns the status of the answer.
+
+        None takes a tick away.
+        """
         self.go(path)
         with self.page.expect_navigation(wait_until="load") as answered:
             self.page.evaluate(_FILL_IN, [action, fields])

@@ -19,7 +19,7 @@ from tests.console.browser import DESK, PHONE, Watched, opened
 
 TEMPLATES = Path(console.__file__).parent / "templates"
 
-Way = str | tuple[str, str] | tuple[str, str, dict[str, str]]
+Way = str | tuple[str, str] | tuple[str, str, dict[str, str | None]]
 """An address; or a page and a link there that opens a dialog; or a page, a form there and what is sent by it."""
 
 SERIOUS = ("serious", "critical")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sqlalchemy import func
+
 from shared_accounts.accounts.models import Account
 from shared_accounts.extensions import db
 from shared_accounts.keys.models import ApiKey
@@ -126,19 +128,21 @@ def newcomers() -> dict[str, str]:
     return {f"no-{path}": f"/{path}" for path in (*bare, "quota/give", "profile")}
 
 
-def answers(upstream: str) -> dict[str, tuple[str, str, dict[str, str]]]:
+def answers(upstream: str) -> dict[str, tuple[str, str, dict[str, str | None]]]:
     """What forms lead to that no address leads to: the page, the form's address, and what is sent.
 
     It takes `acme`, where accounts are contributed by consent, and `linux_do`, where people sign in.
     """
     credential = "sk-upstream-0123456789abcdefghij"
-    offered = {"preset": "custom", "base_url": upstream, "api_key": credential, "name": "Garden"}
+    serves = f"/accounts/{db.session.query(func.min(Account.id)).scalar()}/models"
+    offered: dict[str, str | None] = {"preset": "custom", "base_url": upstream, "api_key": credential, "name": "Garden"}
     rows = (
         f"name,base_url,api_key,sharing\nGarden,{upstream},{credential},shared\nAttic,{upstream},sk-it-is-wrong,shared"
     )
     return {
         "contribute-choice": ("/accounts/new", "/accounts/new", offered),
         "contribute-refused": ("/accounts/new", "/accounts/new", {**offered, "base_url": "ftp://x"}),
+        "models-effect": (serves, serves, {"models": None}),
         "import-report": ("/accounts/import", "/accounts/import", {"text": rows}),
         "consent-waiting": ("/accounts/consent?provider=acme", "/accounts/consent", {"name": "Seat"}),
         "key-fresh": ("/keys/new", "/keys", {"name": "laptop"}),
