@@ -77,6 +77,7 @@ def pytest_collection(session: pytest.Session) -> None:
 
     In a fresh copy four processes, all beginning at the first, would each compile everything themselves.
     """
+    gc.disable()  # until all is imported, nothing is garbage
     worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{of}", "") for of in ("", "_COUNT"))
     is_everything = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if not workers or not is_everything or sys.dont_write_bytecode:
@@ -90,6 +91,7 @@ def pytest_collection(session: pytest.Session) -> None:
 
 def pytest_collection_finish() -> None:
     """Never search for garbage again in what lives as long as the process: six thousand tests and what they import."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
