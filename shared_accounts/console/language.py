@@ -6,6 +6,7 @@ English is the source: a message without a translation is shown in English.
 
 from __future__ import annotations
 
+import re
 from datetime import tzinfo
 from functools import cache
 from io import BytesIO
@@ -21,6 +22,18 @@ from flask_babel import Babel, gettext  # type: ignore[import-untyped]
 
 LANGUAGES = {"en": "en", "zh": "zh-CN"}
 """The languages there are, by the name they have here: what HTML calls each."""
+
+_NO_API = "The upstream answered %(status)s: no OpenAI-compatible API was found there."
+FILLED = (
+    "answered %(status)s",
+    "answered %(status)s: it does not offer this",
+    "answered %(status)s: the key is not valid",
+    "The upstream cannot be reached: %(reason)s.",
+    _NO_API,
+    _NO_API + " If it keeps no list of models, name them.",
+    "The upstream answered %(status)s: this credential is at its limit; try again later.",
+)
+"""Sentences that come from below with their places filled, where nobody knows who will read them."""
 
 _LOCALES = {"en": "en", "zh": "zh_CN"}
 _FOLDER = Path(__file__).parent / "translations"
@@ -38,7 +51,20 @@ def speak(app: Flask) -> None:
 def say(sentence: str, **places: object) -> str:
     """Return a sentence in the language of this answer, with its places filled."""
     said: str = gettext(sentence, **places)
-    return said
+    return _said_in_parts(sentence) if said == sentence and language() != "en" else said
+
+
+def _said_in_parts(sentence: str) -> str:
+    for known in FILLED:
+        found = _pattern(known).fullmatch(sentence)
+        if found:
+            return say(known, **{name: say(part) for name, part in found.groupdict().items()})
+    return sentence
+
+
+@cache
+def _pattern(known: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>[^:]+)", re.escape(known)))
 
 
 def language() -> str:

@@ -9,7 +9,7 @@ from babel.messages.extract import extract_from_dir
 
 from shared_accounts import console
 from shared_accounts.console import frame
-from shared_accounts.console.language import catalogue
+from shared_accounts.console.language import FILLED, catalogue, say
 from shared_accounts.extensions import db
 from tests import factories
 from tests.conftest import rows
@@ -182,6 +182,16 @@ def test_every_sentence_is_there_in_chinese():
         if said in {one, many} and said not in {"token", "Profile"}:
             missing.append(message)
     assert missing == []
+
+
+def test_what_comes_filled_from_below_is_said_in_parts(app):
+    with app.test_request_context(headers={"Accept-Language": "zh-CN"}):
+        assert say("The upstream cannot be reached: timed out.") == "无法连接上游\uff1a超时。"
+        assert say("answered 401: the key is not valid") == "返回 401\uff1a密钥无效"
+        assert say("its provider asked us to: really") == "its provider asked us to: really"
+        assert [one for one in FILLED if say(one) == one] == []
+    with app.test_request_context(headers={"Accept-Language": "en"}):
+        assert say("answered 429") == "answered 429"
 
 
 def test_a_translation_has_the_places_of_its_sentence():
