@@ -24,7 +24,10 @@ from tests.quotas.sharing import caller_for, contributed, open_line, opening, po
 from tests.together import everything
 from tests.upstream import Upstream, refuses, says
 from tests.usage import divided
+from tests.usage.conftest import the_time_it_is
 from tests.usage.scene import HOUR, NOW, THIS_HOUR, line, roll_up
+
+__all__ = ["the_time_it_is"]
 
 WORKS = says(b'{"object": "list", "data": [{"id": "m"}]}')
 
