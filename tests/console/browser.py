@@ -54,6 +54,7 @@ class Watched:
         self.page = page
         self.home = home
         self.complaints: list[str] = []
+        self._turned: tuple[Any, Any] = (None, None)
         page.on("console", lambda said: said.type in {"error", "warning"} and self.complaints.append(said.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._note)
@@ -76,6 +77,14 @@ class Watched:
         with self.page.expect_navigation(wait_until="load") as answered:
             self.page.evaluate(_FILL_IN, [action, fields])
         return int(answered.value.status)
+
+    def turn(self, size: dict[str, int], light: str) -> None:
+        """Look at the same page in another size or light."""
+        if size != self._turned[0]:
+            self.page.set_viewport_size(size)
+        if light != self._turned[1]:
+            self.page.emulate_media(color_scheme=light)
+        self._turned = size, light
 
     def scrolls_sideways(self) -> bool:
         wide: bool = self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")

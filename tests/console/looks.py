@@ -45,7 +45,8 @@ async ({ look, tags, places, serious, frame }) => {
   const exclude = frame ? [] : [...document.querySelectorAll('.side, .bar, .drawer, .tabs')];
   const all = { include: [document.documentElement], exclude };
   const ask = (context, options) => axe.run(context, { resultTypes: ['violations'], preload: false, ...options });
-  const told = [];
+  const { scrollWidth, clientWidth } = document.documentElement;
+  const told = scrollWidth > clientWidth ? [{ violations: [{ id: 'scrolls sideways', impact: serious[0], nodes: [{ html: '' }] }] }] : [];
   if (fresh.length) told.push(await ask({ include: fresh }, { runOnly: { type: 'rule', values: ['color-contrast'] } }));
   if (tags.length) told.push(await ask(all, { runOnly: tags, rules: { 'color-contrast': { enabled: false } } }));
   else if (places.length) told.push(await ask(all, { runOnly: { type: 'rule', values: places } }));
@@ -91,7 +92,7 @@ def _arrived(watched: Watched, way: Way) -> int:
             return watched.send(path, action, fields)
         case (path, link):
             watched.go(path)
-            watched.page.set_viewport_size(DESK)
+            watched.turn(DESK, "light")
             watched.page.click(f"main a[data-dialog][href='{link}']")
             watched.page.wait_for_selector("dialog[open] h1")
             return 200
@@ -99,13 +100,9 @@ def _arrived(watched: Watched, way: Way) -> int:
 
 
 def _turned(watched: Watched, lang: str, number: int) -> Iterator[str]:
-    page = watched.page
     for size, light, asks_all in TURNS if number % 2 else reversed(TURNS):  # begin with what the last screen ended with
-        page.set_viewport_size(size)
-        page.emulate_media(color_scheme=light)
+        watched.turn(size, light)
         look = f"{size['width']} {light}"
-        if watched.scrolls_sideways():
-            yield f"{look}: scrolls sideways"
         asked = {
             "look": look,
             "tags": TAGS if asks_all and size == WHOLE[lang] else [],
@@ -113,7 +110,7 @@ def _turned(watched: Watched, lang: str, number: int) -> Iterator[str]:
             "serious": SERIOUS,
             "frame": number == 0,
         }
-        yield from (f"{look}: {issue}" for issue in page.evaluate(_ASK, asked))
+        yield from (f"{look}: {issue}" for issue in watched.page.evaluate(_ASK, asked))
 
 
 def _complaints(watched: Watched, status: int) -> list[str]:

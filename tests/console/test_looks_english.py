@@ -11,4 +11,6 @@ pytestmark = pytest.mark.skipif(MAY_BE_LEFT_OUT, reason="no Chromium here: THE C
 
 @pytest.mark.timeout(900)  # dozens of screens, and machines may be busy
 def test_no_screen_complains_scrolls_sideways_asks_strangers_or_shuts_anybody_out(seen):
-    assert seen("en") == {}
+    found = seen("en")
+
+    assert found == {}, "\n".join(f"{screen}: {issue}" for screen, issues in found.items() for issue in issues)
