@@ -38,6 +38,7 @@ LADDER = [
         "extensions",
         "clockwork",
         "green",
+        "fresh",
         "logs",
         "metrics",
         "asked",

@@ -54,9 +54,17 @@ class Ring:
 def some_of(rings: list[Ring], *, but: set[int]) -> list[Candidate]:
     """Return others than those, a page by chance if they are more; when all that are known are among those, read on."""
     while True:
-        others = {one.id: one for ring in rings for one in ring.accounts.values() if one.id not in but}
+        others = _others(rings, but)
+        if len(others) > PAGE:
+            place = random.randrange(len(others))  # noqa: S311 - no secret
+            return [*others[place : place + PAGE], *others[: max(0, place + PAGE - len(others))]]
         if others:
-            found = list(others.values())
-            return found if len(found) <= PAGE else random.sample(found, PAGE)
+            return others
         if not any(ring.read_on() for ring in rings):
             return []
+
+
+def _others(rings: list[Ring], but: set[int]) -> list[Candidate]:
+    if len(rings) == 1 and not but:
+        return list(rings[0].accounts.values())
+    return list({one.id: one for ring in rings for one in ring.accounts.values() if one.id not in but}.values())

@@ -79,11 +79,18 @@ class Supply:
 
     def serving(self, model: str) -> _Serving:
         """Return what is known of the accounts in service for `model`, the cooling ones included."""
-        found = self._serving.get(model)
-        if found is None or found.until < monotonic():
-            found = _Serving(model, monotonic() + self._seconds)
-            self._ring(found, _EVERYBODYS)
-        return found
+        found, now = self._serving.get(model), monotonic()
+        if found is not None and found.until >= now:
+            return found
+        if found is not None:
+            found.until = now + self._seconds  # one reads for all; the others go by the old meanwhile
+        fresh = _Serving(model, now + self._seconds)
+        try:
+            self._ring(fresh, _EVERYBODYS)
+        finally:
+            if self._serving.get(model) is found:  # it is not kept: nobody serves, or it could not be read
+                self._serving.pop(model, None)
+        return fresh
 
     def candidates(
         self, caller: Caller, model: str, conversation: int | None = None, cooling: Skip = lambda _: None

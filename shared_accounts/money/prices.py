@@ -8,10 +8,11 @@ of price that was laid down in time is kept to the moment, whatever a worker's c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 from shared_accounts.extensions import statements
+from shared_accounts.fresh import Fresh
 
 _A_MILLION = 1_000_000
 
@@ -54,23 +55,28 @@ div((prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens)) * price.p
 """What the tokens of a usage line cost by the row `price`."""
 
 
-@dataclass
+Versions = dict[str, list[tuple[float, Price]]]
+"""By model, the latest first: since when by this worker's clock, and the price."""
+
+
 class PriceBook:
     """The prices as read a moment ago."""
 
-    seconds: float
-    _until: float = 0.0
-    _versions: dict[str, list[tuple[float, Price]]] = field(default_factory=dict)
+    def __init__(self, seconds: float) -> None:
+        self._fresh = Fresh(seconds, _read)
 
     def of(self, model: str) -> Price | None:
         """Return the version that counts now; None for a model that has no price."""
+        versions = self._fresh.get().get(model)
+        if versions is None:
+            return None
         now = monotonic()
-        if self._until <= now:
-            self._read(now)
-        return next((price for since, price in self._versions.get(model, ()) if since <= now), None)
+        return next((price for since, price in versions if since <= now), None)
 
-    def _read(self, now: float) -> None:
-        found: dict[str, list[tuple[float, Price]]] = {}
-        for model, seconds, *terms in statements.rows("model_prices"):
-            found.setdefault(model, []).append((now + seconds, Price(*terms)))
-        self._versions, self._until = found, now + self.seconds
+
+def _read() -> Versions:
+    now = monotonic()
+    found: Versions = {}
+    for model, seconds, *terms in statements.rows("model_prices"):
+        found.setdefault(model, []).append((now + seconds, Price(*terms)))
+    return found

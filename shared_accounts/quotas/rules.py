@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 
 from sqlalchemy import text
 
 from shared_accounts.extensions import db, statements
+from shared_accounts.fresh import Fresh
 from shared_accounts.quotas.pricing import STANDARD, Rule
 
 _ALL = """
@@ -57,21 +57,15 @@ class RuleBook:
     """The rules as read a moment ago."""
 
     def __init__(self, seconds: float, reference: int) -> None:
-        self._seconds = seconds
-        self._until = 0.0
-        self._rules = Rules(reference)
+        self._fresh = Fresh(seconds, lambda: _gathered(statements.rows("model_rules"), reference))
 
     def of(self, model: str) -> Rule:
         """Return the rule for a model or an alias of one."""
-        if self._until <= monotonic():
-            self.read()
-        return self._rules.of(model)
+        return self._fresh.get().of(model)
 
     def read(self) -> None:
         """Read all rows now."""
-        now = monotonic()
-        self._rules = _gathered(statements.rows("model_rules"), self._rules.standard)
-        self._until = now + self._seconds
+        self._fresh.read()
 
 
 def current(*, reference: int) -> Rules:

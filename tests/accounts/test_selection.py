@@ -20,6 +20,7 @@ from shared_accounts.extensions import db
 from shared_accounts.outbound.addresses import Guard
 from shared_accounts.users.roster import Caller
 from tests import factories
+from tests.test_fresh import Slowly
 
 MANY = """
 insert into accounts (owner_id, name, base_url, sealed_credential, fingerprint, sharing, models, allowance_tokens,
@@ -425,3 +426,37 @@ def test_the_dry_run_names_them_in_the_order_they_would_be_tried(supply, owner):
         assert [one["id"] for one in told if one["why_not"] is None] == tried
         assert len(tried) == 4
     assert tried[-1] == mine.id
+
+
+def test_while_one_reads_who_serves_a_model_the_others_go_by_what_is_known(
+    supply, owner, caller, committed, monkeypatch
+):
+    factories.account(owner, models=["m"])
+    committed.commit()
+    reader = supply._reader  # noqa: SLF001 - counted, not replaced
+    slowly = Slowly(reader.page)
+    monkeypatch.setattr(reader, "page", slowly)
+    known = supply.serving("m")
+    known.until = 0.0
+
+    with ThreadPoolExecutor(1) as other:
+        reading = other.submit(supply.serving, "m")
+        assert slowly.begun.wait(30)
+        assert [supply.serving("m") for _ in range(64)] == [known] * 64
+        slowly.go_on.set()
+        assert reading.result() is supply.serving("m") is not known
+
+    assert slowly.reads == 2
+
+
+def test_an_account_that_is_found_gone_is_not_kept(supply, owner, caller, committed):
+    account = factories.account(owner, models=["m"])
+    committed.commit()
+    supply.serving("m").until = 0.0
+    account.state = "paused"
+    committed.commit()
+
+    assert list(supply.candidates(caller, "m")) == []
+    account.state = "active"
+    committed.commit()
+    assert [one.id for one in supply.candidates(caller, "m")] == [account.id]
