@@ -258,8 +258,8 @@ def test_an_account_that_cools_is_waited_for_by_name(scene, account, ask):
 
 
 def test_the_first_account_that_somebody_keeps_to_herself_serves_her_very_next_call(scene, upstream):
-    scene.account(upstream(refuses(500), answers("theirs")))
-    assert scene.ask().status == 502
+    scene.account(upstream(refuses(429, retry_after=60), answers("theirs")))
+    assert scene.ask().status == 429
 
     scene.account(upstream(answers("hers")), owner=scene.user, sharing="dedicated")
 
