@@ -17,6 +17,7 @@ def signals():
     """Our handlers, and Python's own again afterwards."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests may have been told to ignore it
     made = Signals()
     made.install()
     yield made
