@@ -9,7 +9,10 @@ from shared_accounts.accounts.candidates import Candidate, Reader, Stretch, Whos
 LOTS = 1 << 32
 """Lots lie from 0 up to, not including, this."""
 
-PAGE = 64  # all of them are compared by load; comparing thousands would take milliseconds
+PAGE = 64
+_COMPARED = (
+    32  # by load, or a few more, of those that are known: the idlest of so many is hardly busier than that of all
+)
 _MOST_PAGES = 4
 
 
@@ -52,14 +55,13 @@ class Ring:
 
 
 def some_of(rings: list[Ring], *, but: set[int]) -> list[Candidate]:
-    """Return others than those, a page by chance if they are more; when all that are known are among those, read on."""
+    """Return others than those, some by chance if they are many; when all that are known are those, read on."""
     while True:
         others = _others(rings, but)
-        if len(others) > PAGE:
-            place = random.randrange(len(others))  # noqa: S311 - no secret
-            return [*others[place : place + PAGE], *others[: max(0, place + PAGE - len(others))]]
         if others:
-            return others
+            # Not a stretch: neighbours were met at the same time, and are busy together.
+            step = max(1, len(others) // _COMPARED)
+            return others[random.randrange(step) :: step]  # noqa: S311 - no secret
         if not any(ring.read_on() for ring in rings):
             return []
 

@@ -122,12 +122,13 @@ class Supply:
     def _rings(self, serving: _Serving, caller: Caller, sharing: str) -> list[Ring]:
         """Return where the accounts of a class lie; her own shared ones are among everybody's, if those are few."""
         mine = Whose(sharing, caller.user_id)
-        if sharing == "dedicated" and not caller.keeps_some:
+        if sharing == "dedicated" and not caller.has_accounts:
             return []
         if sharing == "dedicated" or caller.use_only_dedicated:
             return [self._ring(serving, mine)]
         everybodys = self._ring(serving, _EVERYBODYS)
-        return [everybodys] if everybodys.few else [everybodys, self._ring(serving, mine)]
+        alone = everybodys.few or not caller.has_accounts
+        return [everybodys] if alone else [everybodys, self._ring(serving, mine)]
 
     def _ring(self, serving: _Serving, whose: Whose, conversation: int | None = None) -> Ring:
         ring = serving.rings.get((whose, conversation))

@@ -141,7 +141,7 @@ def _candidates(gateway: Gateway, opening: books.Opening, exchange: Exchange) ->
             exchange.pass_over(candidate, "its upstream does not speak this")
     if not seen:
         supply.forget(opening.model)
-    for candidate in supply.candidates(replace(caller, keeps_some=True), opening.model, conversation):
+    for candidate in supply.candidates(replace(caller, has_accounts=True), opening.model, conversation):
         if candidate.id not in seen and understands(candidate, exchange.call):
             yield candidate
 

@@ -89,9 +89,9 @@ def to_caller(
     """Make a caller of a row of `KNOWN`."""
     if not row:
         return None
-    user_id, state, prefer_shared, use_only_dedicated, per_minute, keeps_some, api_key_id, *key, _ = row
+    user_id, state, prefer_shared, use_only_dedicated, per_minute, has_accounts, api_key_id, *key, _ = row
     credential = (api_key_id, fingerprint, session_id)
-    who = (user_id, state, prefer_shared, use_only_dedicated, *credential, per_minute, keeps_some)
+    who = (user_id, state, prefer_shared, use_only_dedicated, *credential, per_minute, has_accounts)
     return Caller(*who) if api_key_id is None else KeyHolder(*who, limits.read(*key))
 
 

@@ -7,7 +7,7 @@ from shared_accounts.extensions import statements
 # Not a join: a plan made while the tables are small would begin with the five trust levels.
 _PER_MINUTE = "(select requests_per_minute from trust_levels where level = person.trust_level)"
 # Nor an `exists`: of few accounts a plan would read all, and be kept when they are many.
-_KEEPS_SOME = "(select id from accounts where owner_id = person.id and sharing = 'dedicated' limit 1) is not null"
+_HAS_ACCOUNTS = "(select id from accounts where owner_id = person.id limit 1) is not null"
 
 # The second place is looked at only when the key is not in the first.
 KEY_ID = """(
@@ -19,7 +19,7 @@ KEY_ID = """(
 
 _PERSON = f"""
 person.id as user_id, person.state, person.prefer_shared, person.use_only_dedicated,
-    {_PER_MINUTE} as requests_per_minute, {_KEEPS_SOME} as keeps_some"""
+    {_PER_MINUTE} as requests_per_minute, {_HAS_ACCOUNTS} as has_accounts"""
 
 KNOWN = """
 select {person}, held.id as api_key_id, held.revision, held.models, held.addresses,

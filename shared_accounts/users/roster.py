@@ -34,8 +34,8 @@ class Caller:
     fingerprint: bytes | None
     session_id: UUID | None
     requests_per_minute: int | None = None
-    keeps_some: bool = True
-    """Whether she may have accounts for herself alone; for who has none they need not be looked for."""
+    has_accounts: bool = True
+    """Whether she may have accounts of her own; for who has none they need not be looked for."""
 
 
 def register(

@@ -233,5 +233,5 @@ def test_many_who_come_at_once_are_each_recognised_as_herself(app, committed):
     found = at_once(app, *(partial(keyring.authenticate, one) for one in (*fingerprints, unknown)))
 
     assert [one.user_id for one in found[:-1]] == [user.id for user in users]
-    assert [one.keeps_some for one in found[:-1]] == [True] + [False] * 7
+    assert [one.has_accounts for one in found[:-1]] == [True] * 2 + [False] * 6
     assert found[-1] is None
