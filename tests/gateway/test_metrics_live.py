@@ -97,6 +97,7 @@ def test_each_exchange_leaves_one_line_that_its_answers_id_finds(database, start
     assert [line["request_id"] for line in told] == ids
     assert [line["outcome"] for line in told] == ["served", "served", "broken", "failed", "timed_out"]
     assert {(line["user_id"], line["model"]) for line in told} == {(scene.user.id, "told")}
+    scene.last_line()  # each is told of just before it is settled
     closed = {row["id"].hex: row for row in rows("select * from usage_log where model = 'told'")}
     for line in told:
         row = closed[line["exchange_id"]]
