@@ -26,7 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 @contextmanager
 def _nothing_thrown_away() -> Iterator[None]:
-    """Search for no garbage meanwhile: modules, models and routes are none, and a third of the start went to it."""
+    """Search for no garbage meanwhile: modules, models and routes are none, and a sixth of the start went to it."""
     was_searched_for = gc.isenabled()
     gc.disable()
     try:

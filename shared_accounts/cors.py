@@ -13,6 +13,7 @@ from http import HTTPStatus
 from flask import Flask, Response
 
 from shared_accounts.asked import Asked, asked
+from shared_accounts.lean import CALLS
 from shared_accounts.requests_in import settings
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)  # RFC 9110 section 5.6.2
@@ -79,7 +80,7 @@ def _origin(request: Asked) -> str | None:
 
 def _is_call(request: Asked) -> bool:
     path = request.path
-    return path.startswith(("/v1/", "/v1beta/")) or path in {"/v1", "/v1beta"}
+    return path.startswith(CALLS) or path in {"/v1", "/v1beta"}
 
 
 def _names(asked: str) -> str:

@@ -17,6 +17,7 @@ from werkzeug.routing import MapAdapter, Rule
 from shared_accounts.asked import Asked, asked
 
 CALLS = ("/v1/", "/v1beta/")
+"""Where the paths of calls to the gateway begin."""
 
 
 class Found(MapAdapter):

@@ -15,10 +15,11 @@ from werkzeug.exceptions import RequestTimeout
 from shared_accounts.asked import Asked, asked
 from shared_accounts.config import Settings
 from shared_accounts.errors import BodyTooLarge, InvalidRequest
+from shared_accounts.lean import CALLS
 
 _CHUNK = 65536
 _PATIENCE_SECONDS = 10.0
-_CALLS = ("/v1/", "/v1beta/", "/api/plugin-api/chat/", "/api/plugin-api/v1beta/")
+_CALLS = (*CALLS, "/api/plugin-api/chat/", "/api/plugin-api/v1beta/")
 _GOOGLES_KEY = "x-goog-api-key"
 _GOOGLES_VERBS = (":generateContent", ":streamGenerateContent")
 _OPENAI_VERSION = "2020-10-01"
@@ -30,7 +31,7 @@ class PagesOnly(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return no session under `/v1`."""
-        return None if request.path.startswith(("/v1/", "/v1beta/")) else super().open_session(app, request)
+        return None if request.path.startswith(CALLS) else super().open_session(app, request)
 
 
 def speaks_google() -> bool:
@@ -159,7 +160,7 @@ def _count(environ: dict[str, Any], stream: Body, limit: int) -> None:
 def _send(response: Response) -> Response:
     request = asked()
     response.headers["x-request-id"] = request.id
-    if request.path.startswith(("/v1/", "/v1beta/")):
+    if request.path.startswith(CALLS):
         _speak_openai(request, response)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "application/json":

@@ -67,7 +67,7 @@ class Candidate:
     """By this worker's monotonic clock; 0 when it is not cooling."""
     max_concurrency: int | None = None
     room: int = UNLIMITED
-    """How many at once it counts as taking."""
+    """How many at once it counts as taking: reckoned once, for each chat asks it of many."""
     hundredths: int = 0
     """Of its window, that were used when it was read."""
     lot: int = 0

@@ -21,6 +21,7 @@ from shared_accounts.gateway.attempts import open_exchange
 from shared_accounts.gateway.calls import Call, Dialect, Sender
 from shared_accounts.gateway.exchange import Exchange
 from shared_accounts.gateway.gateway import Gateway
+from shared_accounts.gateway.idempotency import HEADER
 from shared_accounts.gateway.idempotency_api import serve_once
 from shared_accounts.gateway.key_limits import KeyChanged
 from shared_accounts.gateway.verdicts import CallersFault
@@ -30,7 +31,7 @@ from shared_accounts.requests_in import limits_now
 from shared_accounts.users.roster import Caller
 
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-_REPEATABLE = "HTTP_IDEMPOTENCY_KEY"
+_REPEATABLE = f"HTTP_{HEADER.upper().replace('-', '_')}"
 _FINAL = {"x-should-retry": "false"}
 _LONGEST_APP = 64
 

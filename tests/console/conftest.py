@@ -21,6 +21,7 @@ from tests.conftest import Client, _have_patience_with_redis
 from tests.console import crowd, looks, places, world
 from tests.console.browser import launched, served
 from tests.console.reader import Reader
+from tests.upstream import Upstream, answers
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +106,12 @@ def signed_in(app, client) -> Callable[..., Reader]:
 def browser(signed_in, lin) -> Reader:
     """Lin's browser."""
     return signed_in(lin)
+
+
+@pytest.fixture
+def model_server(app: Flask) -> Iterator[Upstream]:
+    """An upstream that greets."""
+    made = Upstream(answers("Hello there"))
+    yield made
+    app.extensions["wire"].sweep()
+    made.stop()

@@ -17,18 +17,9 @@ from tests.auth.flow import offering
 from tests.auth.linux_do import LinuxDo
 from tests.console.browser import DESK, MAY_BE_LEFT_OUT, PHONE, opened
 from tests.gateway.scene import wait_until
-from tests.upstream import Upstream, answers, chunk, event
+from tests.upstream import chunk, event
 
 pytestmark = pytest.mark.skipif(MAY_BE_LEFT_OUT, reason="no Chromium here: THE CONSOLE WAS NOT LOOKED AT IN A BROWSER")
-
-
-@pytest.fixture
-def upstream(app):
-    """A model server."""
-    made = Upstream(answers("Hello there"))
-    yield made
-    app.extensions["wire"].sweep()
-    made.stop()
 
 
 @pytest.fixture
@@ -88,7 +79,7 @@ def test_a_session_that_is_ended_elsewhere_is_over_on_its_next_click(enters):
     assert there.complaints == here.complaints == []
 
 
-def test_an_account_is_withdrawn_while_a_stream_is_running_on_it(enters, home, upstream, app):
+def test_an_account_is_withdrawn_while_a_stream_is_running_on_it(enters, home, model_server, app):
     goes_on = threading.Event()
 
     def held(turn):
@@ -99,9 +90,9 @@ def test_an_account_is_withdrawn_while_a_stream_is_running_on_it(enters, home, u
         turn.end()
         return True
 
-    upstream.plays(held)
+    model_server.plays(held)
     lin = factories.user(username="Lin Wei", password=factories.PASSWORD)
-    account_id = factories.account(lin, name="Garden", base_url=upstream.url, models=["m"]).id
+    account_id = factories.account(lin, name="Garden", base_url=model_server.url, models=["m"]).id
     nora = factories.user(username="nora")
     factories.quota_pool(nora, balance=2 * MICRO)
     _, secret = factories.api_key(nora)
@@ -137,10 +128,10 @@ def open_lines():
     return db.session.execute(db.text("select count(*) from usage_log where state = 'open'")).scalar()
 
 
-def test_an_admin_silences_somebody_by_keys_and_takes_it_back(enters, home, upstream):
+def test_an_admin_silences_somebody_by_keys_and_takes_it_back(enters, home, model_server):
     factories.admin(username="boss", password=factories.PASSWORD)
     nora = factories.user(username="nora")
-    factories.account(nora, base_url=upstream.url, models=["m"], sharing="dedicated")
+    factories.account(nora, base_url=model_server.url, models=["m"], sharing="dedicated")
     _, secret = factories.api_key(nora)
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 

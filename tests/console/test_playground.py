@@ -11,24 +11,16 @@ from shared_accounts.extensions import db
 from shared_accounts.quotas import proof
 from tests import factories
 from tests.conftest import rows
-from tests.upstream import Upstream, answers, breaks, refuses
+from tests.upstream import answers, breaks, refuses
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 CANARY = "\"><img src=x onerror=alert(1)>'"
 
 
 @pytest.fixture
-def upstream(app):
-    made = Upstream(answers("Hello there"))
-    yield made
-    app.extensions["wire"].sweep()
-    made.stop()
-
-
-@pytest.fixture
-def seat(committed, client, upstream):
+def seat(committed, client, model_server):
     """Somebody else's account, which the reader pays for."""
-    return factories.account(factories.user(username="Marta"), base_url=upstream.url, models=["m"])
+    return factories.account(factories.user(username="Marta"), base_url=model_server.url, models=["m"])
 
 
 @pytest.fixture
@@ -72,23 +64,23 @@ def test_an_answer_streams_and_leads_to_its_exchange(browser, pool):
     assert proof.verify() == []
 
 
-def test_the_upstream_gets_the_talk_and_we_keep_none_of_it(browser, pool, upstream):
+def test_the_upstream_gets_the_talk_and_we_keep_none_of_it(browser, pool, model_server):
     talk = [*HELLO, {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "a secret of mine"}]
     chat(browser, messages=talk).get_data()
 
-    assert upstream.requests[0].json["messages"] == talk
+    assert model_server.requests[0].json["messages"] == talk
     for table in db.metadata.tables:
         assert "a secret of mine" not in str(rows(table)), table
 
 
-def test_a_cookie_alone_asks_nothing_and_the_gateway_reads_none(browser, signed_in, pool, upstream):
+def test_a_cookie_alone_asks_nothing_and_the_gateway_reads_none(browser, signed_in, pool, model_server):
     mallory = signed_in(factories.user(username="mallory", password=factories.PASSWORD))
     hers = mallory.get("/playground").form("/playground").fields["csrf"]
 
     assert chat(browser, token="guessed").status_code == 403
     assert chat(browser, token=hers).status_code == 403
     assert browser.client.post("/v1/chat/completions", json={"model": "m", "messages": HELLO}).status_code == 401
-    assert upstream.requests == []
+    assert model_server.requests == []
 
 
 def test_no_credential_reaches_the_page(browser, pool):
@@ -129,8 +121,8 @@ def test_a_refusal_that_waiting_does_not_cure_says_so(browser, lin, seat):
         (refuses(400, CANARY), 400, CANARY),
     ],
 )
-def test_what_an_upstream_refuses_is_told_as_its_own(browser, pool, upstream, act, status, words):
-    upstream.plays(act)
+def test_what_an_upstream_refuses_is_told_as_its_own(browser, pool, model_server, act, status, words):
+    model_server.plays(act)
     answer = chat(browser)
 
     assert answer.status_code == status
@@ -147,8 +139,8 @@ def test_the_silenced_are_told_why(browser, lin, pool):
     assert answer.json["refusal"]["title"] == "This user has been silenced and may only read."
 
 
-def test_a_stream_that_breaks_says_so_and_is_settled(browser, pool, upstream):
-    upstream.plays(breaks(3))
+def test_a_stream_that_breaks_says_so_and_is_settled(browser, pool, model_server):
+    model_server.plays(breaks(3))
     answer = chat(browser)
     last, after = frames(answer)[-1], explained(browser, answer)
 
@@ -157,8 +149,8 @@ def test_a_stream_that_breaks_says_so_and_is_settled(browser, pool, upstream):
     assert proof.verify() == []
 
 
-def test_hanging_up_stops_the_upstream_and_settles(browser, pool, upstream):
-    upstream.plays(answers("one two three four five six seven eight nine ten", delay=0.2))
+def test_hanging_up_stops_the_upstream_and_settles(browser, pool, model_server):
+    model_server.plays(answers("one two three four five six seven eight nine ten", delay=0.2))
     answer = chat(browser)
     chunks = answer.iter_encoded()
     next(chunks)
@@ -167,7 +159,7 @@ def test_hanging_up_stops_the_upstream_and_settles(browser, pool, upstream):
     after = explained(browser, answer)
     assert "partial" in after["facts"][-1]
     assert rows("usage_log")[0]["outcome"] == "client_left"
-    assert upstream.requests[0].gone.wait(20)
+    assert model_server.requests[0].gone.wait(20)
     assert proof.verify() == []
 
 
@@ -181,9 +173,9 @@ def test_answers_are_explained_to_whoever_asked(browser, signed_in, pool):
     assert browser.client.get(path).status_code == 200
 
 
-def test_without_scripts_a_form_holds_the_talk(browser, pool, upstream):
+def test_without_scripts_a_form_holds_the_talk(browser, pool, model_server):
     first = browser.send(browser.get("/playground"), "/playground", model="m", say="Say hello.")
-    upstream.plays(answers(CANARY))
+    model_server.plays(answers(CANARY))
     second = browser.post(
         "/playground",
         {**first.form("/playground").fields, "model": "m", "said": ["Say hello.", "Hello there"], "say": "And now?"},
@@ -191,7 +183,7 @@ def test_without_scripts_a_form_holds_the_talk(browser, pool, upstream):
 
     assert "Say hello. Hello there" in first.text
     assert "100 + 50 tokens" in first.text
-    assert [one["content"] for one in upstream.requests[1].json["messages"]] == [
+    assert [one["content"] for one in model_server.requests[1].json["messages"]] == [
         "Say hello.",
         "Hello there",
         "And now?",
@@ -200,12 +192,12 @@ def test_without_scripts_a_form_holds_the_talk(browser, pool, upstream):
     assert "<img" not in second.source
 
 
-def test_what_is_wished_for_goes_along_only_where_it_is_filled_in(browser, pool, upstream):
+def test_what_is_wished_for_goes_along_only_where_it_is_filled_in(browser, pool, model_server):
     bare = browser.send(browser.get("/playground"), "/playground", model="m", say="Hello", system="  ", temperature="")
     wished = {"system": "Answer in rhymes.", "temperature": "0.3"}
     told = browser.send(browser.get("/playground"), "/playground", model="m", say="Hello", **wished)
 
-    first, second = (request.json for request in upstream.requests)
+    first, second = (request.json for request in model_server.requests)
     assert "temperature" not in first
     assert [one["role"] for one in first["messages"]] == ["user"]
     assert second["temperature"] == 0.3
@@ -218,18 +210,18 @@ def test_what_is_wished_for_goes_along_only_where_it_is_filled_in(browser, pool,
         assert "in rhymes" not in str(rows(table)), table
 
 
-def test_a_stream_passes_on_what_is_wished_for(browser, pool, upstream):
+def test_a_stream_passes_on_what_is_wished_for(browser, pool, model_server):
     messages = [{"role": "system", "content": "Be brief."}, *HELLO]
     assert said(chat(browser, messages=messages, temperature=1.5)) == "Hello there "
 
-    assert (upstream.requests[0].json["messages"], upstream.requests[0].json["temperature"]) == (messages, 1.5)
+    assert (model_server.requests[0].json["messages"], model_server.requests[0].json["temperature"]) == (messages, 1.5)
 
 
 @pytest.mark.parametrize(
     ("temperature", "words"),
     [("2.1", "Must be greater than or equal to 0"), ("warm", "Not a valid number"), ("nan", "")],
 )
-def test_a_temperature_that_cannot_be_is_said_beside_the_field(browser, pool, upstream, temperature, words):
+def test_a_temperature_that_cannot_be_is_said_beside_the_field(browser, pool, model_server, temperature, words):
     page = browser.send(
         browser.get("/playground"), "/playground", model="m", say="Hello", system=CANARY, temperature=temperature
     )
@@ -241,7 +233,7 @@ def test_a_temperature_that_cannot_be_is_said_beside_the_field(browser, pool, up
     assert "<img" not in page.source
     assert CANARY in page.text
     assert "Hello" in page.text
-    assert upstream.requests == []
+    assert model_server.requests == []
 
 
 def test_without_scripts_a_refusal_keeps_what_was_typed(browser, seat):
@@ -252,14 +244,14 @@ def test_without_scripts_a_refusal_keeps_what_was_typed(browser, seat):
     assert page.text.count("Say hello.") == 2
 
 
-def test_no_connection_is_held_while_the_upstream_takes_its_time(browser, pool, upstream):
+def test_no_connection_is_held_while_the_upstream_takes_its_time(browser, pool, model_server):
     connections, held = db.engine.pool, []
 
     def act(turn):
         held.append(connections.checkedout())
         return answers("Hello")(turn)
 
-    upstream.plays(act)
+    model_server.plays(act)
     db.session.rollback()
     answer = chat(browser)
     answer.get_data()

@@ -7,22 +7,13 @@ import pytest
 from shared_accounts.config import MICRO
 from tests import factories
 from tests.console.browser import DESK, MAY_BE_LEFT_OUT, opened
-from tests.upstream import Upstream, answers
 
 pytestmark = pytest.mark.skipif(MAY_BE_LEFT_OUT, reason="no Chromium here: THE CONSOLE WAS NOT LOOKED AT IN A BROWSER")
 
 
-@pytest.fixture
-def upstream(app):
-    made = Upstream(answers("Hello there"))
-    yield made
-    app.extensions["wire"].sweep()
-    made.stop()
-
-
-def test_they_are_optional_stay_in_the_page_and_must_make_sense(chromium, home, upstream):
+def test_they_are_optional_stay_in_the_page_and_must_make_sense(chromium, home, model_server):
     user = factories.user(username="nora", password=factories.PASSWORD)
-    factories.account(factories.user(), base_url=upstream.url, models=["m"])
+    factories.account(factories.user(), base_url=model_server.url, models=["m"])
     factories.quota_pool(user, balance=2 * MICRO)
     watched = opened(chromium, home, DESK, "light", "en")
     page = watched.page
@@ -34,7 +25,7 @@ def test_they_are_optional_stay_in_the_page_and_must_make_sense(chromium, home, 
         page.fill("#say", text)
         page.keyboard.press("Enter")
         page.locator(".after").nth(answers_so_far).wait_for()
-        return upstream.requests[-1].json
+        return model_server.requests[-1].json
 
     bare = ask("Hello")
     page.focus(".wishes summary")
@@ -62,6 +53,6 @@ def test_they_are_optional_stay_in_the_page_and_must_make_sense(chromium, home, 
     assert [one["role"] for one in told["messages"]] == ["system", "user", "assistant", "user"]
     assert "temperature" not in again
     assert "system" not in [one["role"] for one in again["messages"]]
-    assert len(upstream.requests) == 3
+    assert len(model_server.requests) == 3
     assert (left, stored) == (("", ""), 0)
     assert watched.complaints == []
