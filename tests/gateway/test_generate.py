@@ -200,6 +200,7 @@ def test_only_who_speaks_it_is_asked_and_the_line_says_why(scene, upstream):
         assert ask(scene).json == HELLO
 
     assert [one.requests for one in others] == [[], []]
+    scene.last_line()  # what was passed over is written when a line is closed
     whys = [one["why"] for line in scene.lines() for one in line["passed_over"] or ()]
     assert set(whys) == {"its upstream does not speak this"}
 
