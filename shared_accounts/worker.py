@@ -16,6 +16,11 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
+# What nearly every answer has, and none of them says how the connection is used.
+_PLAIN = frozenset({
+    "Content-Type", "Cache-Control", "X-Content-Type-Options", "x-request-id", "openai-version", "openai-processing-ms",
+})  # fmt: skip
+
 
 class Worker(GeventWorker):  # type: ignore[misc]
     """Serves on `PromptSocket`s, with `Answer`s; what gunicorn asks itself again for each request it is told once."""
@@ -55,6 +60,15 @@ class Answer(wsgi.Response):  # type: ignore[misc]
     """Sends its head together with the first piece of its body: one packet and one system call instead of two."""
 
     _head = b""
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Take an answer's headers; gunicorn's six looks are for those that are not always the same."""
+        for header in headers:
+            name, value = header
+            if name in _PLAIN and value.isascii() and value.isprintable():
+                self.headers.append(header)
+            else:
+                super().process_headers((header,))
 
     def write(self, data: bytes) -> None:
         """Write a piece of the body; what follows the head of one that has no length needs no look."""

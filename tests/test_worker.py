@@ -40,7 +40,8 @@ def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
         return environ["wsgi.file_wrapper"](io.BytesIO(b"no file at all"))
     body = b"x" * (MUCH if kind == "much" else 5)
-    start_response("200 OK", [("Content-Length", str(len(body)))])
+    splits = [("x-request-id", "one\r\nset-cookie: two")] if kind == "splits" else []
+    start_response("200 OK", [("Content-Length", str(len(body))), *splits])
     return [body]
 
 
@@ -135,3 +136,7 @@ def test_the_time_goes_on(client):
     first = now()
 
     wait_until(lambda: now() > first, "it stands still")
+
+
+def test_a_header_that_would_become_two_is_an_error(client):
+    assert ask(client, "/splits")[0] == 500
