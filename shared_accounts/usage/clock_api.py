@@ -88,6 +88,7 @@ def _patiently(act: Callable[[], T]) -> T:
 
 
 def _at_once(act: Callable[[], T]) -> T:
+    db.session.commit()  # what was read before is held on to no more
     done = act()
     db.session.commit()
     return done

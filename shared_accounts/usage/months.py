@@ -7,8 +7,9 @@ outlive it.
 A month is a range of ids, and an id begins with the clock of the worker that made it, while the times of a line are the
 database's. So a line may lie in the month beside its own, and who looks for a time by ids looks `CLOCKS` further.
 
-Each change needs the table for a moment to itself. It waits no longer than calls can wait behind it; then PostgreSQL
-says `LockNotAvailable`, and another time will do.
+Each change needs the table for a moment to itself, and only one is made at a time. It waits no longer than calls can
+wait behind it; then PostgreSQL says `LockNotAvailable`, and another time will do. Whoever changes months has read
+nothing yet in her transaction, or she would hold on to what another needs while she waits for him.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _NAME = re.compile(r"usage_log_(\d{4})_(\d\d)")
 _BOUNDS = "(first_usage_id(:start)) to (first_usage_id(:end))"
 _BETWEEN = "id >= first_usage_id(:start) and id < first_usage_id(:end)"
 
-_ALONE = text("select pg_try_advisory_xact_lock(hashtextextended('usage months', 0))")
+_ALONE = text("select pg_advisory_xact_lock(hashtextextended('usage months', 0))")
 _WAITS = text("set local lock_timeout = '1s'")
 _TAKES = text("set local statement_timeout = '30s'")
 _KNOWN = text("""
@@ -82,11 +83,9 @@ def near(start: datetime | None, end: datetime | None) -> list[ColumnElement[boo
 def make_next(*, most_moved: int = MOST_MOVED) -> Month | None:
     """Make the next month that is missing of this one and two ahead; returns it, or nothing if there is none.
 
-    Its lines in the default partition move there. If they are more than `most_moved`, or somebody else is changing
-    months, nothing happens.
+    Its lines in the default partition move there. If they are more than `most_moved`, nothing happens.
     """
-    if not _alone():
-        return None
+    _be_alone()
     there = {month.start for month in known()}
     made = next((Month(start) for start in _wanted() if start not in there), None)
     if made is None:
@@ -122,8 +121,7 @@ def late_hours(month: Month) -> list[datetime]:
 
 def drop(month: Month) -> bool:
     """Drop a month, for good; returns whether it went: with an open line or one that is not counted it stays."""
-    if not _alone():
-        return False
+    _be_alone()
     _do("lock table only usage_log in access exclusive mode")
     if month.table not in {one.table for one in known()}:
         return False
@@ -145,11 +143,11 @@ def forget_strays(keep: int) -> int:
     return _count("usage_log_default")
 
 
-def _alone() -> bool:
-    """Tell whether nobody else is changing months; if so, nobody is until this transaction ends."""
+def _be_alone() -> None:
+    """Wait until nobody else is changing months; nobody is from here until this transaction ends."""
     db.session.execute(_WAITS)
     db.session.execute(_TAKES)
-    return bool(db.session.scalar(_ALONE))
+    db.session.execute(_ALONE)
 
 
 def _wanted() -> Iterator[datetime]:

@@ -17,7 +17,6 @@ from shared_accounts.config import MICRO
 from shared_accounts.extensions import db
 from shared_accounts.gateway import books
 from shared_accounts.usage import months
-from shared_accounts.usage.clock_api import turn_usage_months as turning
 from tests import factories
 from tests.accounts.oauth_server import OAuthServer
 from tests.conftest import rows
@@ -221,8 +220,6 @@ def turn_usage_months(committed, monkeypatch):
         roll_up()
 
         def check():
-            # Only one changes months at a time, and who is in the way may be at its last step: the next hour sees to it.
-            turning()
             assert list(divided.parts()) == [divided.name(ago) for ago in (15, 1, 0, -1, -2)]
             assert rows("usage_log_default") == []
             assert [row["user_id"] for row in rows(divided.name(-1))] == [1]

@@ -258,8 +258,8 @@ def test_turns_beside_each_other_are_as_one(app, committed, keep):
         line(THIS_HOUR - HOUR)
         roll_up()
 
+        db.session.rollback()
         at_once(app, *[TURN] * 5)
-        turn()
 
         assert list(divided.parts()) == [divided.name(ago) for ago in (0, -1, -2)]
         assert counted()["calls"] == 2
