@@ -71,6 +71,8 @@ def change_terms(account_id: int) -> Any:
     reserve = given.get("owner_reserve", "0").rstrip("% ")
     asked["owner_reserve"] = float(reserve) / 100 if reserve.isascii() and reserve.isdecimal() else reserve
     changes, errors = forms.load(AccountChange(), asked)
+    if "owner_reserve" in errors:  # which is a share below, and a percentage here
+        errors["owner_reserve"] = say("Write a whole number from 0 to 100.")
     row = contribution.mine(g.person.id, account_id)
     if errors:
         return _shown(row, errors=errors), 422

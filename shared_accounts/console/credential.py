@@ -35,7 +35,7 @@ def replace_credential(account_id: int) -> Any:
         credential_api.replaced(account_id, given["api_key"])
     except ServiceError as refusal:
         db.session.rollback()
-        return _asked(account_id, forms.wrong(refusal, otherwise="api_key")), refusal.status
+        return _asked(account_id, {"api_key": say(refusal.message)}), refusal.status
     except RateLimitExceeded:
         return _asked(account_id, {"api_key": say(TooManyRequests.message)}), 429
     db.session.commit()

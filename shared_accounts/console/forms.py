@@ -11,7 +11,7 @@ from typing import Any
 from flask import request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
-from shared_accounts.console.language import say
+from shared_accounts.console.language import say_why
 from shared_accounts.errors import InvalidRequest, ServiceError
 
 Errors = dict[str, str]
@@ -34,7 +34,7 @@ def load(schema: Schema, given: dict[str, Any]) -> tuple[dict[str, Any], Errors]
         loaded: dict[str, Any] = schema.load(_numbers(schema, given), unknown=EXCLUDE)
     except ValidationError as error:
         messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
-        return {}, {str(name): _sentence(found) for name, found in messages.items()}
+        return {}, {str(name): _sentence(found, schema.fields.get(name)) for name, found in messages.items()}
     return loaded, {}
 
 
@@ -51,7 +51,7 @@ def filters(schema: Schema) -> dict[str, Any]:
 
 def wrong(refusal: ServiceError, *, otherwise: str) -> Errors:
     """Return a refusal by the field it is about."""
-    return {refusal.field or otherwise: say(refusal.message)}
+    return {refusal.field or otherwise: say_why(refusal.message)}
 
 
 def number(name: str, default: int = 1) -> int:
@@ -73,7 +73,8 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.strip().isdecimal() and len(text) < _LONGEST_NUMBER
 
 
-def _sentence(found: Any) -> str:
+def _sentence(found: Any, field: Any) -> str:
+    several = isinstance(field, fields.List) and not isinstance(found, dict)
     while isinstance(found, dict):
         found = next(iter(found.values()))
-    return say(str(found[0]) if isinstance(found, list) else str(found))
+    return say_why(str(found[0]) if isinstance(found, list) else str(found), several=several)

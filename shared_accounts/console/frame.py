@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from shared_accounts.accounts.models import Account
 from shared_accounts.console import csrf, show
 from shared_accounts.console.door import blueprint
-from shared_accounts.console.language import LANGUAGES, language, say
+from shared_accounts.console.language import LANGUAGES, language, say_why
 from shared_accounts.extensions import db
 from shared_accounts.money import amounts
 
@@ -44,7 +44,7 @@ def prepare(app: Flask) -> None:
         iso=show.iso,
         share=show.share,
         price=show.price,
-        translated=say,
+        translated=say_why,
     )
     app.jinja_env.globals.update(percent=show.percent, until=show.until, asset=asset, csrf_field=csrf_field)
     app.jinja_env.globals.update(an_hour=timedelta(hours=1), exact_money=amounts.exactly)

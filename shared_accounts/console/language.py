@@ -6,7 +6,6 @@ English is the source: a message without a translation is shown in English.
 
 from __future__ import annotations
 
-import re
 from datetime import tzinfo
 from functools import cache
 from io import BytesIO
@@ -20,20 +19,10 @@ from babel.support import Translations
 from flask import Flask, request
 from flask_babel import Babel, gettext  # type: ignore[import-untyped]
 
+from shared_accounts.console.sentences import FILLED, SEVERAL, UNFIT, places
+
 LANGUAGES = {"en": "en", "zh": "zh-CN"}
 """The languages there are, by the name they have here: what HTML calls each."""
-
-_NO_API = "The upstream answered %(status)s: no OpenAI-compatible API was found there."
-FILLED = (
-    "answered %(status)s",
-    "answered %(status)s: it does not offer this",
-    "answered %(status)s: the key is not valid",
-    "The upstream cannot be reached: %(reason)s.",
-    _NO_API,
-    _NO_API + " If it keeps no list of models, name them.",
-    "The upstream answered %(status)s: this credential is at its limit; try again later.",
-)
-"""Sentences that come from below with their places filled, where nobody knows who will read them."""
 
 _LOCALES = {"en": "en", "zh": "zh_CN"}
 _FOLDER = Path(__file__).parent / "translations"
@@ -48,23 +37,35 @@ def speak(app: Flask) -> None:
     domain.cache[str(Locale.parse(_LOCALES["zh"])), domain.domain[0]] = catalogue("zh")
 
 
-def say(sentence: str, **places: object) -> str:
+def say(sentence: str, **filling: object) -> str:
     """Return a sentence in the language of this answer, with its places filled."""
-    said: str = gettext(sentence, **places)
+    said: str = gettext(sentence, **filling)
     return _said_in_parts(sentence) if said == sentence and language() != "en" else said
+
+
+def say_why(sentence: str, *, several: bool = False) -> str:
+    """Return why something is refused, in this answer's language and in our words where a library chose its own.
+
+    Of a field that holds several things, a length is their number.
+    """
+    for known, ours in {**UNFIT, **(SEVERAL if several else {})}.items():
+        found = places(known, sentence)
+        if found is not None:
+            return say(ours, **{name: _figure(text) for name, text in found.items()})
+    return say(sentence)
+
+
+def _figure(text: str) -> str:
+    return f"{int(text):,}" if text.isdecimal() else text
 
 
 def _said_in_parts(sentence: str) -> str:
     for known in FILLED:
-        found = _pattern(known).fullmatch(sentence)
-        if found:
-            return say(known, **{name: say(part) for name, part in found.groupdict().items()})
+        found = places(known, sentence)
+        if found is not None:
+            said: str = gettext(known, **{name: say(part) for name, part in found.items()})
+            return said
     return sentence
-
-
-@cache
-def _pattern(known: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>[^:]+)", re.escape(known)))
 
 
 def language() -> str:

@@ -10,9 +10,18 @@ from typing import Any
 
 from flask import Response, redirect, render_template, request, url_for
 
+from shared_accounts.asked import asked
 from shared_accounts.auth.refused import StaleSignIn
+from shared_accounts.console.language import say, say_why
+from shared_accounts.errors import BodyTooLarge
 
 _KINDS = {HTTPStatus.NOT_FOUND: "missing", HTTPStatus.METHOD_NOT_ALLOWED: "missing"}
+_LATER = "This cannot be done at the moment. Try again in a moment."
+_PLAIN = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "What you sent is too large. Send less at once.",
+    HTTPStatus.REQUEST_TIMEOUT: "This took too long. Try again.",
+}
+UNREAD = "Your browser sent something that cannot be read. Go back, load the page anew and try again."
 
 
 def as_page(response: Response) -> Response:
@@ -20,11 +29,25 @@ def as_page(response: Response) -> Response:
     told: dict[str, Any] = response.get_json()
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         return _to_the_entrance(again=told.get("error_code") == StaleSignIn.code)
-    kind = _KINDS.get(HTTPStatus(response.status_code), "refused")
-    page = render_template("screens/refused.html", kind=kind, told=told, wait=response.headers.get("Retry-After"))
+    status = HTTPStatus(response.status_code)
+    page = render_template(
+        "screens/refused.html",
+        kind=_KINDS.get(status, "refused"),
+        text=_why(status, told["message"]),
+        told=told,
+        wait=response.headers.get("Retry-After"),
+        request_id=asked().id if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "",
+    )
     response.set_data(page)
     response.mimetype = "text/html"
     return response
+
+
+def _why(status: HTTPStatus, message: str) -> str:
+    """Return a refusal's own words, or where it has none but its status's, what that means to somebody at a form."""
+    if message not in {status.description, status.phrase, BodyTooLarge.message}:
+        return say_why(message)
+    return say(_PLAIN.get(status, _LATER if status >= HTTPStatus.INTERNAL_SERVER_ERROR else UNREAD))
 
 
 def _to_the_entrance(*, again: bool) -> Response:

@@ -22,12 +22,15 @@ class Form:
         self.method = attributes.get("method") or "get"
         self.fields: dict[str, Any] = {}
         self.names: set[str] = set()
+        self.written: set[str] = set()  # what a person fills in, whatever she likes
 
     def take(self, tag: str, attributes: dict[str, str | None]) -> None:
         name, kind = attributes.get("name"), attributes.get("type", "text")
         if not name:
             return
         self.names.add(name)
+        if tag == "textarea" or (tag == "input" and kind not in {"hidden", "submit", "radio", "checkbox", "file"}):
+            self.written.add(name)
         if tag == "input" and (kind not in {"radio", "checkbox"} or "checked" in attributes):
             value = attributes.get("value") or ""
             self.fields[name] = [*self.fields.get(name, []), value] if kind == "checkbox" else value

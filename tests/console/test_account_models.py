@@ -73,8 +73,8 @@ def test_a_name_the_upstream_does_not_know_is_refused_beside_the_field(browser, 
     ("fields", "words"),
     [
         ({}, "Choose at least one model."),
-        ({"more": "x" * 201}, "Longer than maximum length 200."),
-        ({"more": "\n".join(f"m{number}" for number in range(501))}, "Length must be between 1 and 500."),
+        ({"more": "x" * 201}, "Shorten this: at most 200 characters fit."),
+        ({"more": "\n".join(f"m{number}" for number in range(501))}, "Name 1 to 500."),
     ],
 )
 def test_what_cannot_be_is_said_beside_the_field(browser, account, fields, words):

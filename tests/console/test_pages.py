@@ -9,7 +9,8 @@ from babel.messages.extract import extract_from_dir
 
 from shared_accounts import console
 from shared_accounts.console import frame
-from shared_accounts.console.language import FILLED, catalogue, say
+from shared_accounts.console.language import catalogue, say
+from shared_accounts.console.sentences import FILLED
 from shared_accounts.extensions import db
 from tests import factories
 from tests.conftest import rows

@@ -19,6 +19,8 @@ from shared_accounts.live_settings import CHANGEABLE
 from shared_accounts.users import standing
 from shared_accounts.users.models import TrustLevel
 
+_AMOUNTS = {"quota_capacity_per_account", "quota_refill_per_account", "max_account_worth"}
+_AMOUNT = "Not an amount of units, such as 0.5."
 _LIMITS = ("max_keys", "requests_per_minute", "max_concurrent")
 
 
@@ -78,7 +80,7 @@ def _shown(errors: Errors) -> str:
     now = settings_api.shown()
     filled = {name: request.form.get(name, "") if errors else _overlaid(one) or "" for name, one in now.items()}
     if errors:
-        errors = {name: say("This is not a valid value.") for name in errors}
+        errors = {name: say(_AMOUNT if name in _AMOUNTS else "This is not a valid value.") for name in errors}
     return render_template(
         "admin/settings.html",
         settings=now,
