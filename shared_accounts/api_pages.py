@@ -13,6 +13,7 @@ from flask import Flask, Response, send_from_directory
 
 from shared_accounts.asked import asked
 from shared_accounts.config import Settings
+from shared_accounts.extensions import api
 from shared_accounts.gateway import pages
 
 # `img-src` keeps ReDoc from fetching its logo from elsewhere; `worker-src` is for the worker it searches with.
@@ -43,7 +44,7 @@ def register(app: Flask) -> None:
     settings: Settings = app.extensions["settings"]
     if not settings.docs_enabled:
         return
-    pages.describe(app)
+    api.later(lambda: pages.describe(app))
     _serve_assets(app)
     app.after_request(_keep_to_ourselves)
 

@@ -10,12 +10,12 @@ from flask import Flask
 from flask_jwt_extended import JWTManager
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, DateTime, MetaData
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import DeclarativeBase, registry
 
+from shared_accounts.described import DescribedLate
 from shared_accounts.statements import Statements
 
 _NAMES = {
@@ -43,7 +43,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 jwt = JWTManager()
-api = Api()
+api = DescribedLate()
 limiter = Limiter(key_func=get_remote_address)
 celery = Celery("shared_accounts")
 statements = Statements()

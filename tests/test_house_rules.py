@@ -35,6 +35,7 @@ LADDER = [
         "group_commit",
         "worker",
         "migrating",
+        "described",
         "extensions",
         "clockwork",
         "green",
