@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -107,22 +106,15 @@ def test_every_refused_sign_in_looks_the_same(client, session):
 
 
 @pytest.mark.usefixtures("real_passwords")
-def test_every_refused_sign_in_takes_the_same_time(client, session, with_settings):
+def test_every_refused_sign_in_is_as_much_work_for_whoever_does_not_exist(client, session, hashing):
     factories.user(username="with-password", password=PASSWORD)
     factories.user(username="by-sso")
     factories.user(username="disabled", password=PASSWORD, state="disabled")
-    names = ("nobody", "with-password", "by-sso", "disabled")
-    seconds = {name: [] for name in names}
 
-    with with_settings(login_limit="1000 per minute", login_limit_per_account="1000 per minute"):
-        for _ in range(3):
-            for name in names:
-                start = time.process_time()
-                _log_in(client, name, "wrong")
-                seconds[name].append(time.process_time() - start)
+    for name in ("nobody", "with-password", "by-sso", "disabled"):
+        assert _log_in(client, name, "wrong").status_code == 401
 
-    medians = [statistics.median(taken) for taken in seconds.values()]
-    assert max(medians) < 1.5 * min(medians)
+    assert hashing == [(44, b"$2b$12$", 60)] * 4  # bench/sign_in_timing.py asks the clock
 
 
 def test_a_disabled_user_learns_it_only_by_the_right_password(client, session):
