@@ -265,6 +265,23 @@ def test_turns_beside_each_other_are_as_one(app, committed, keep):
         assert counted()["calls"] == 2
 
 
+def test_who_finds_somebody_changing_months_waits_and_makes_what_is_missing_then(app, committed):
+    def in_another_process():
+        with app.app_context():
+            TURN()
+
+    run = threading.Thread(target=in_another_process)
+    with divided.months(0):
+        with db.engine.connect() as somebody, somebody.begin():
+            somebody.execute(months._ALONE)  # noqa: SLF001
+            db.session.rollback()
+            run.start()
+            wait_until(lambda: waiting() == 1, "the turn does not wait")
+        run.join()
+
+        assert list(divided.parts()) == [divided.name(ago) for ago in (0, -1, -2)]
+
+
 def test_whoever_is_in_the_way_is_waited_for_a_while_and_calls_do_not_wait_longer(app, committed):
     with divided.months(0):
         with db.engine.connect() as reader, reader.begin():
