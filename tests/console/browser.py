@@ -54,7 +54,7 @@ class Watched:
         self.page = page
         self.home = home
         self.complaints: list[str] = []
-        self._turned: tuple[Any, Any] = (None, None)
+        self.turned: tuple[Any, Any] = (None, None)
         page.on("console", lambda said: said.type in {"error", "warning"} and self.complaints.append(said.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._note)
@@ -80,11 +80,11 @@ class Watched:
 
     def turn(self, size: dict[str, int], light: str) -> None:
         """Look at the same page in another size or light."""
-        if size != self._turned[0]:
+        if size != self.turned[0]:
             self.page.set_viewport_size(size)
-        if light != self._turned[1]:
+        if light != self.turned[1]:
             self.page.emulate_media(color_scheme=light)
-        self._turned = size, light
+        self.turned = size, light
 
     def scrolls_sideways(self) -> bool:
         wide: bool = self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")

@@ -3,6 +3,7 @@ import './dialog.mjs';
 import './chart.mjs';
 import './presets.mjs';
 import './zone.mjs';
+import './drawer.mjs';
 import { toast } from './toast.mjs';
 
 for (const button of document.querySelectorAll('[data-copy]')) button.hidden = false;
@@ -18,10 +19,19 @@ document.addEventListener('click', async (event) => {
       toast(words.failed);
     }
   }
-  for (const menu of document.querySelectorAll('.menu[open]')) if (!menu.contains(event.target)) menu.open = false;
+  leave(event.target);
 });
+
+// A menu is done with once something else is clicked or reached by keyboard.
+function leave(target) {
+  for (const menu of document.querySelectorAll('.menu[open]')) if (!menu.contains(target)) menu.open = false;
+}
+document.addEventListener('focusin', (event) => leave(event.target));
 
 document.addEventListener('keydown', (event) => {
   const menu = event.key === 'Escape' && event.target.closest('.menu[open]');
-  if (menu) { menu.open = false; menu.querySelector('summary').focus(); }
+  if (!menu) return;
+  event.preventDefault();  // else the drawer or the dialog it stands in would close as well
+  menu.open = false;
+  menu.querySelector('summary').focus();
 });
