@@ -13,6 +13,7 @@ from flask import g
 from sqlalchemy import select
 
 from shared_accounts.accounts.models import Account
+from shared_accounts.auth import sessions
 from shared_accounts.console.language import say
 from shared_accounts.extensions import db
 from shared_accounts.keys.models import ApiKey
@@ -55,6 +56,12 @@ def keys() -> dict[int, str]:
     """Return the reader's keys by number, the newest first."""
     mine = select(ApiKey.id, ApiKey.name).where(ApiKey.user_id == g.person.id).order_by(ApiKey.id.desc())
     return dict(db.session.execute(mine).tuples().all())
+
+
+def device(user_agent: str | None) -> str:
+    """Return which device a user agent belongs to, roughly, in the reader's words."""
+    program, is_on, system = sessions.device(user_agent).rpartition(" on ")
+    return say("%(program)s on %(system)s", program=program, system=system) if is_on else say(system)
 
 
 def people(ids: Iterable[int]) -> dict[int, str]:

@@ -18,6 +18,7 @@ from shared_accounts.console import forms
 from shared_accounts.console.door import act, back, page
 from shared_accounts.console.forms import Errors
 from shared_accounts.console.language import say
+from shared_accounts.console.names import device
 from shared_accounts.console.preferences import zone_name
 from shared_accounts.errors import Conflict, TooManyRequests, Unprocessable
 from shared_accounts.extensions import db
@@ -91,7 +92,7 @@ def _shown(errors: Errors) -> str:
     return render_template(
         "screens/profile.html",
         user=roster.get(g.person.id),
-        sessions=[(one, sessions.device(one.user_agent)) for one in sessions.live(g.person.id)],
+        sessions=[(one, device(one.user_agent)) for one in sessions.live(g.person.id)],
         identities=[(one, names.get(one.provider, one.provider)) for one in mine],
         linkable=[(key, name) for key, name in names.items() if key not in linked],
         newly_linked=names.get(request.args.get("identity_linked", ""), ""),

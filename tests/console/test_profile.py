@@ -119,3 +119,11 @@ def test_whose_accounts_serve_is_remembered(browser, lin, first, prefers, only):
 
     assert (user.prefer_shared, user.use_only_dedicated) == (prefers, only)
     assert browser.get("/profile").form("/profile/preference").fields["first"] == first
+
+
+def test_a_device_is_named_in_the_readers_language(signed_in, lin, session):
+    browser = signed_in(lin, lang="zh")
+    for agent in ("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", ""):
+        session.execute(db.text("update sessions set user_agent = :agent"), {"agent": agent})
+        session.commit()
+        assert {"": "未知设备"}.get(agent, "Linux 上的 Firefox") in browser.get("/profile").text

@@ -15,6 +15,7 @@ from shared_accounts.console import forms, pools
 from shared_accounts.console.admin import news
 from shared_accounts.console.admin.gate import admin_act, admin_page
 from shared_accounts.console.forms import Errors
+from shared_accounts.console.names import device
 from shared_accounts.errors import Conflict
 from shared_accounts.extensions import db
 from shared_accounts.users import roster, standing
@@ -101,7 +102,7 @@ def _shown(user_id: int, errors: Errors) -> str:
     return render_template(
         "admin/user.html",
         user=found,
-        sessions=[(one, sessions.device(one.user_agent)) for one in sessions.live(user_id)],
+        sessions=[(one, device(one.user_agent)) for one in sessions.live(user_id)],
         identities=[{**one, "provider": names.get(one["provider"], one["provider"])} for one in found.identities],
         pools=pools.of(user_id),
         errors=errors,
