@@ -183,20 +183,17 @@ def test_a_body_that_cannot_be_used_names_the_field_and_repeats_no_password(clie
     assert "密" not in answer.text
 
 
-@pytest.mark.usefixtures("real_passwords")
-def test_the_sixth_wrong_password_in_a_minute_is_not_even_looked_at(client, session):
+def test_the_sixth_wrong_password_in_a_minute_is_not_even_looked_at(client, session, hashing):
     factories.user(username="alice", password=PASSWORD)
     factories.user(username="bob", password=PASSWORD)
     for _ in range(5):
         assert _log_in(client, "alice", "wrong").status_code == 401
 
-    start = time.process_time()
     answer = _log_in(client, "ALICE")
-    spent = time.process_time() - start
 
     assert (answer.status_code, answer.json["error_code"]) == (429, "RATE_LIMITED")
     assert 1 <= int(answer.headers["Retry-After"]) <= 61
-    assert spent < 0.1
+    assert len(hashing) == 5
     assert _log_in(client, "bob").status_code == 200
     assert _log_in(client, "alice", environ_base={"REMOTE_ADDR": "198.51.100.7"}).status_code == 200
 
