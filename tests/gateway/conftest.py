@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -67,6 +68,19 @@ def server(gateway_environment: dict[str, str], tmp_path_factory: pytest.TempPat
         made.stop()
 
 
+@pytest.fixture(scope="session")
+def forgetful(gateway_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A worker that reads the rules for models at every request; shared, too, so nobody may kill it."""
+    environment = {**gateway_environment, "SUPPLY_CACHE_SECONDS": "0"}
+    made = Server(environment, tmp_path_factory.mktemp("gunicorn") / "log")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+    _assert_no_traces(made.output())
+
+
 @pytest.fixture(scope="module")
 def start_servers(
     gateway_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
@@ -82,8 +96,8 @@ def start_servers(
         return started[-1]
 
     yield start
-    for one in started:
-        one.stop()
+    with ThreadPoolExecutor() as pool:  # to drain takes each of them a second
+        list(pool.map(Server.stop, started))
     for one in started:
         _assert_no_traces(one.output())
 

@@ -24,8 +24,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server(start_servers):
-    return start_servers(workers=1, SUPPLY_CACHE_SECONDS=0)
+def server(forgetful):
+    return forgetful
 
 
 @pytest.fixture

@@ -423,12 +423,6 @@ def test_a_chat_goes_to_the_same_account_by_its_compatible_address(scene, upstre
     assert server.requests[0].path == "/v1beta/openai/chat/completions"
 
 
-@pytest.fixture(scope="module")
-def forgetful(start_servers):
-    """A worker that reads the rules for models at every request."""
-    return start_servers(workers=1, SUPPLY_CACHE_SECONDS=0)
-
-
 def test_by_alias_the_path_is_another_and_the_body_the_same(database, forgetful, upstream):
     scene = Scene(forgetful, "a-picture-maker")
     alias = f"{scene.model}-fast"

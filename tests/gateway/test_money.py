@@ -16,8 +16,8 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details":
 
 
 @pytest.fixture(scope="module")
-def server(start_servers):
-    return start_servers(workers=1, SUPPLY_CACHE_SECONDS=0)
+def server(forgetful):
+    return forgetful
 
 
 @pytest.fixture

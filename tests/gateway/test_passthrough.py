@@ -401,12 +401,6 @@ def test_a_client_that_leaves_before_the_answer_pays_the_estimate(scene, upstrea
     assert (line["outcome"], line["charged"]) == ("client_left", line["estimate"])
 
 
-@pytest.fixture(scope="module")
-def forgetful(start_servers):
-    """A worker that reads the rules for models at every request."""
-    return start_servers(workers=1, SUPPLY_CACHE_SECONDS=0)
-
-
 def test_by_alias_the_part_named_model_is_renamed_and_nothing_else(database, forgetful, upstream):
     scene = Scene(forgetful, "written-down")
     alias = f"{scene.model}-fast"

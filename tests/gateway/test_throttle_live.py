@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from contextlib import closing
+from functools import cache
 
 import pytest
 
@@ -52,6 +53,12 @@ def test_wrong_guesses_are_remembered_by_workers_that_were_not_there(database, s
     assert log_in(second, "somebody-else", PASSWORD) == 200
 
 
+@pytest.fixture(scope="module")
+def behind(start_servers, own_redis):
+    """Give a server that was told of so many proxies."""
+    return cache(lambda proxies: start_servers(workers=1, REDIS_URL=own_redis.url(), TRUSTED_PROXIES=proxies))
+
+
 @pytest.mark.parametrize(
     ("proxies", "forwarded", "expected"),
     [
@@ -63,12 +70,9 @@ def test_wrong_guesses_are_remembered_by_workers_that_were_not_there(database, s
     ],
     ids=["no proxy", "one proxy, invented hops", "one proxy, real addresses"],
 )
-def test_an_address_is_believed_only_from_announced_proxies(
-    database, start_servers, own_redis, proxies, forwarded, expected
-):
-    server = start_servers(workers=1, REDIS_URL=own_redis.url(), TRUSTED_PROXIES=proxies)
+def test_an_address_is_believed_only_from_announced_proxies(database, behind, proxies, forwarded, expected):
     name = f"behind-{proxies}-{expected}"
 
-    statuses = [log_in(server, name, X_Forwarded_For=forwarded(n)) for n in range(1, 7)]
+    statuses = [log_in(behind(proxies), name, X_Forwarded_For=forwarded(n)) for n in range(1, 7)]
 
     assert statuses == [401] * 5 + [expected]
