@@ -20,6 +20,12 @@ CHAT = "/v1/chat/completions"
 SERVED = ("exchanges_total", "measured", CHAT, "served", "true")
 
 
+PATIENT = dict.fromkeys(
+    ("UPSTREAM_CONNECT_TIMEOUT", "UPSTREAM_FIRST_BYTE_TIMEOUT", "UPSTREAM_GAP_TIMEOUT", "UPSTREAM_TOTAL_TIMEOUT"), 60
+)
+"""Upstreams here are threads of a process that may be busy: who answers late has answered."""
+
+
 def read(server):
     answer = requests.get(f"{server.url}/metrics", timeout=10)
     assert answer.status_code == 200
@@ -36,7 +42,7 @@ def until(holds, otherwise):
 
 
 def a_scene(start_servers, name, **settings):
-    return Scene(start_servers(LOG_LEVEL="INFO", **settings), name)
+    return Scene(start_servers(**{"LOG_LEVEL": "INFO", **PATIENT, **settings}), name)
 
 
 def test_every_worker_knows_what_all_have_counted_and_nothing_is_lost_with_one(database, start_servers, upstream):
@@ -87,7 +93,7 @@ def test_streams_under_way_are_seen_and_how_they_broke_is_counted(database, star
 
 
 def test_each_exchange_leaves_one_line_that_its_answers_id_finds(database, start_servers, upstream):
-    scene = a_scene(start_servers, "told", workers=1)
+    scene = a_scene(start_servers, "told", workers=1, UPSTREAM_GAP_TIMEOUT=1.5)
     scene.account(upstream(answers(), answers(), breaks(1), refuses(400), stalls(event(chunk({"content": "so far"})))))
 
     ids = [scene.ask(stream=stream).headers["x-request-id"] for stream in (True, False, True, False, True)]
@@ -107,7 +113,7 @@ def test_each_exchange_leaves_one_line_that_its_answers_id_finds(database, start
 
 
 def test_without_chatter_there_is_no_line_and_the_count_goes_on(database, start_servers, upstream):
-    scene = Scene(start_servers(workers=1, LOG_LEVEL="WARNING"), "quiet")
+    scene = a_scene(start_servers, "quiet", workers=1, LOG_LEVEL="WARNING")
     scene.account(upstream(answers()))
 
     scene.ask(stream=True)
