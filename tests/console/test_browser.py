@@ -102,11 +102,12 @@ def opened_and_closed(watched, opener, over, *, keeps):
     page = watched.page
     page.locator(opener).first.press("Enter")
     page.locator(over).first.wait_for()
+    if keeps:
+        page.wait_for_function(_WITHIN, arg=over)  # until then what lies behind still counts, and crowds its buttons
     for light in ("light", "dark"):
         watched.turn(watched.turned[0], light)
         yield from page.evaluate(_AXE, [over, looks.TAGS])
     if keeps:
-        page.wait_for_function(_WITHIN, arg=over)
         for _ in range(3):  # backwards from its first stop: to the browser's own, and to its last
             page.keyboard.press("Shift+Tab")
             if not page.evaluate(_WITHIN, over) and not page.evaluate("document.activeElement === document.body"):
