@@ -13,6 +13,9 @@ from typing import Any
 from flask import Flask
 from werkzeug.serving import make_server
 
+from shared_accounts.console import live
+from tests.gateway.scene import wait_until
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MAY_BE_LEFT_OUT = CHROMIUM is None and not os.environ.get("CI")
 """Whoever has no browser is not kept from the other tests; but a run that decides something must not lack these."""
@@ -34,9 +37,22 @@ _FILL_IN = """
 
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
-    """Serve the application on a port of this machine."""
+    """Serve the application on a port of this machine; at the end nobody is served any more.
+
+    A thread that outlived its test would use the next one's connection, in the middle of its transaction.
+    """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every picture and script helps nobody
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    under_way: set[object] = set()
+
+    def counted(environ: Any, start_response: Any) -> Any:
+        request = object()
+        under_way.add(request)
+        try:
+            return app(environ, start_response)
+        finally:
+            under_way.discard(request)
+
+    server = make_server("127.0.0.1", 0, counted, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -45,6 +61,11 @@ def served(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+        live.stopping.set()
+        try:
+            wait_until(lambda: not under_way and not live.listening.total(), "a request does not end", 50)
+        finally:
+            live.stopping.clear()
 
 
 class Watched:

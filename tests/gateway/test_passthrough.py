@@ -122,9 +122,9 @@ LACKING = {
 @pytest.mark.parametrize("how", LACKING.values(), ids=list(LACKING))
 def test_an_upstream_without_the_endpoint_is_not_to_blame_and_another_serves(scene, upstream, how):
     first, second = upstream(how), upstream(how)
-    lacking = [scene.account(one) for one in (first, second)]
+    lacking = [scene.account(one, owner=scene.user, sharing="dedicated") for one in (first, second)]  # asked first
     has_it = upstream(says(VECTORS))
-    scene.account(has_it, max_concurrency=1000)
+    scene.account(has_it)
 
     replies = [ask(scene) for _ in range(4)]
 

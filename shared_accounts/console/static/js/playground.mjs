@@ -6,7 +6,7 @@ import { wishes } from './wishes.mjs';
 const play = document.querySelector('[data-playground]');
 const part = (name) => play.querySelector(`[data-${name}]`);
 const token = { 'X-CSRF-Token': play?.querySelector('[name=csrf]').value };
-const PATIENCE = [0, 100, 250, 500, 1000, 2000, 4000];
+const PATIENCE = [0, 100, 250, 500, 1000, 2000, 4000, 8000, 16000];
 
 function begin() {
   const [talk, form, send, stop, anew, rest, status] = ['talk', 'composer', 'send', 'stop', 'anew', 'rest', 'status'].map(part);
