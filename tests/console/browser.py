@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.serving import make_server
 
-from shared_accounts.console import live
+from shared_accounts.console.live import listening, stopping
 from tests.gateway.scene import wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -61,11 +61,11 @@ def served(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-        live.stopping.set()
+        stopping.set()
         try:
-            wait_until(lambda: not under_way and not live.listening.total(), "a request does not end", 50)
+            wait_until(lambda: not under_way and not listening.total(), "a request does not end", 50)
         finally:
-            live.stopping.clear()
+            stopping.clear()
 
 
 class Watched:
